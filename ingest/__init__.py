@@ -1,0 +1,1 @@
+"""The way in: many files to stored vectors."""

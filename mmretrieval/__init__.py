@@ -1,0 +1,1 @@
+"""How retrieval works here: nouns, recipe, library, search, diagnostics. Imports neither torch nor gradio."""

@@ -1,0 +1,91 @@
+"""Which pairs a diagnostic looks at, and how sure it can be: sampling, resampling, intervals."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmretrieval.errors import RetrievalError
+from mmretrieval.geometry import Numbers
+from mmretrieval.types import Array, View
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The items looked at: their ids, their rows by view (n, d), and what the draw was made from."""
+
+    ids: tuple[str, ...]
+    rows: Mapping[str, Array]
+    basis: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def draw(rows: Mapping[str, Array], ids: Sequence[str], least: int, seed: int, sample: int) -> Sample:
+    """At most `sample` items, drawn without replacement by `seed`, less those with a zero row in any view.
+
+    Raises RetrievalError where fewer than `least` are left, and ValueError where the rows are not paired.
+    """
+    for view, values in rows.items():
+        if len(values) != len(ids):
+            raise ValueError(f"{len(values)} {view} rows do not pair with {len(ids)} ids")
+    drawn = np.arange(len(ids))
+    if len(ids) > sample:
+        drawn = np.sort(np.random.default_rng(seed).choice(len(ids), size=sample, replace=False))
+    taken = {view: np.asarray(values[drawn]) for view, values in rows.items()}
+    whole = np.logical_and.reduce([values.any(axis=1) for values in taken.values()])
+    if whole.sum() < least:
+        views = " and ".join(rows)
+        raise RetrievalError(
+            f"{int(whole.sum())} items have {views} vectors, and this needs at least {least}: "
+            f"add pictures with captions, or documents"
+        )
+    basis = {
+        "items": int(whole.sum()),
+        "of": len(ids),
+        "zero_rows": int(len(drawn) - whole.sum()),
+        "seed": seed,
+        "sample": sample,
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    kept = tuple(ids[i] for i in drawn[whole])
+    return Sample(kept, {view: values[whole] for view, values in taken.items()}, basis)
+
+
+def require(views: Mapping[View, Array], needed: Sequence[View], what: str) -> None:
+    """Raises RetrievalError where a view that `what` needs is not among the views."""
+    missing = [view for view in needed if view not in views]
+    if missing:
+        raise RetrievalError(
+            f"{what} compares the {' and '.join(needed)} views of items, and this space has no "
+            f"{' and no '.join(missing)} vectors: add items that have them"
+        )
+
+
+def resamples(n: int, seed: int, count: int = RESAMPLES) -> npt.NDArray[np.float32]:
+    """How often each of n items was drawn in `count` draws of n with replacement: (count, n)."""
+    generator = np.random.default_rng([seed, n])
+    counts = np.empty((count, n), dtype=np.float32)
+    for row in counts:
+        row[:] = np.bincount(generator.integers(0, n, size=n), minlength=n)
+    return counts
+
+
+def interval(values: Numbers) -> tuple[float, float]:
+    """The middle 95 % of the values that resamples gave (percentile bootstrap); resamples without one are left out."""
+    low, high = np.percentile(values[np.isfinite(values)], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def means(values: Numbers, counts: npt.NDArray[np.float32]) -> Numbers:
+    """The mean of n values in each resample: (count,)."""
+    averages: Numbers = counts.astype(np.float64) @ values / counts.sum(axis=1, dtype=np.float64)
+    return averages

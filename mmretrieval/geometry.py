@@ -1,0 +1,228 @@
+"""The geometry of unit vectors: arrays in, arrays out, float64 inside. Knows no item, store or encoder.
+
+Functions of rows normalise what they are given, as the papers do before they measure: what they promise holds for
+the directions of the rows. A zero row has no direction; each function says what it makes of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from mmretrieval.types import Array
+
+Numbers = npt.NDArray[np.float64]
+AnyRows = npt.NDArray[np.floating]
+
+# Rows handled at once, so that memory stays bounded whatever the number of rows.
+BLOCK = 2048
+# What is left of a unit row after projections in float64 is noise below this length, and counts as nothing.
+NOTHING = 1e-12
+# Wang and Isola's t.
+UNIFORMITY_T = 2.0
+
+
+# --- directions ----------------------------------------------------------------------------------------------------
+
+
+def directions(rows: AnyRows) -> Numbers:
+    """Each row divided by its length, in float64: shape (..., d) to (..., d). A zero row stays zero, never NaN."""
+    wide = np.asarray(rows, dtype=np.float64)
+    # The largest entry first: squares of very large or very small numbers would leave the range of float64.
+    largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0.0)
+    scaled = np.divide(wide, largest, out=np.zeros_like(wide), where=largest > 0)
+    length = np.linalg.norm(scaled, axis=-1, keepdims=True)
+    divided: Numbers = np.divide(scaled, length, out=np.zeros_like(wide), where=length > 0)
+    return divided
+
+
+def unit(rows: AnyRows) -> Array:
+    """Each row divided by its length, as float32; the length is taken in float64. A zero row stays zero."""
+    return directions(rows).astype(np.float32)
+
+
+def cosine(a: AnyRows, b: AnyRows) -> Numbers:
+    """Cosines of every row of `a` (n, d) with every row of `b` (m, d): (n, m), in [-1, 1]; 0 for a zero row."""
+    return np.clip(directions(a) @ directions(b).T, -1.0, 1.0)
+
+
+# --- volume --------------------------------------------------------------------------------------------------------
+
+
+def gram_volume(views: AnyRows) -> Numbers:
+    """Volumes (n,) in [0, 1] of the parallelotopes that n tuples of k unit rows (n, k, d) span; 0 for copies.
+
+    The volume is sqrt(det G), G being the k x k matrix of a tuple's cosines (Cicchetti et al., "Gramian Multimodal
+    Representation Learning and Alignment", ICLR 2025, eq. 5). A determinant of nearly dependent rows is mostly
+    rounding, and may come out negative; here the volume is the product of what is left of each row after projecting
+    out the ones before it, which cannot. A remainder below 1e-12 counts as zero, so that copies give exactly 0. It
+    depends on the order of the rows, and on a rotation of all, by rounding alone. One row gives 1, a zero row 0.
+    """
+    n, k, d = views.shape
+    volumes = np.ones(n)
+    for block in blocks(n):
+        _, lengths = _orthogonal(directions(views[block]))
+        volumes[block] = lengths.prod(axis=1)
+    return np.minimum(volumes, 1.0)
+
+
+def gram_factors(query: AnyRows, own: AnyRows) -> tuple[Numbers, Numbers]:
+    """The two factors of the volume of (query, own views): the own views' volume (n,), and the query's sine (n,).
+
+    `query` is one row (d,) or a row for each item (n, d), `own` the items' views (n, k, d). The second factor is the
+    sine of the angle between the query and the span of the views: det G = det(G_own) (1 - l' G_own^-1 l), where l
+    holds the query's cosines to the views (Schur complement). The bracket is the squared length of what is left of
+    the query outside the span, and is taken as such: it stays right where G_own cannot be inverted. Their product is
+    `gram_volume` of all; only the second depends on the query, the first favours some items for every query. A zero
+    query has sine 0.
+    """
+    n, _, d = own.shape
+    asked = np.broadcast_to(directions(query), (n, d))
+    volumes, sines = np.ones(n), np.zeros(n)
+    for block in blocks(n):
+        basis, lengths = _orthogonal(directions(own[block]))
+        volumes[block] = lengths.prod(axis=1)
+        left = asked[block]
+        for _ in range(2):
+            left = _outside(left, basis)
+        length = np.linalg.norm(left, axis=1)
+        sines[block] = np.where(length > NOTHING, length, 0.0)
+    return np.minimum(volumes, 1.0), np.minimum(sines, 1.0)
+
+
+def blocks(n: int, size: int = BLOCK) -> Iterator[slice]:
+    """Slices of at most `size` that cover 0..n-1 in order."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def _orthogonal(rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Gram-Schmidt over unit rows (n, k, d): orthonormal rows (zero where dependent), and lengths (n, k) left."""
+    basis = np.zeros_like(rows)
+    lengths = np.zeros(rows.shape[:2])
+    for j in range(rows.shape[1]):
+        left = rows[:, j]
+        # Twice: one pass leaves an error of rounding over remainder, which matters for nearly dependent rows.
+        for _ in range(2):
+            left = _outside(left, basis[:, :j])
+        length = np.linalg.norm(left, axis=1)
+        kept = length > NOTHING
+        lengths[kept, j] = length[kept]
+        basis[kept, j] = left[kept] / length[kept, None]
+    return basis, lengths
+
+
+def _outside(rows: Numbers, basis: Numbers) -> Numbers:
+    """What is left of each row (n, d) outside the span of its orthonormal rows (n, k, d)."""
+    left: Numbers = rows - np.einsum("nk,nkd->nd", np.einsum("nd,nkd->nk", rows, basis), basis)
+    return left
+
+
+# --- the gap between two modalities --------------------------------------------------------------------------------
+
+
+def centroid_gap(x: AnyRows, y: AnyRows) -> Numbers:
+    """The gap vector (d,): mean of the directions of `x` (n, d) less that of `y` (m, d).
+
+    Its length is the modality gap of Liang et al., "Mind the Gap", 2022. The means themselves are not normalised.
+    """
+    gap: Numbers = directions(x).mean(axis=0) - directions(y).mean(axis=0)
+    return gap
+
+
+def centroid_cosine(x: AnyRows, y: AnyRows) -> float:
+    """The cosine between the mean directions of `x` (n, d) and of `y` (m, d) (Fahim et al. 2024)."""
+    return float(cosine(directions(x).mean(axis=0)[None], directions(y).mean(axis=0)[None])[0, 0])
+
+
+def pair_cosines(x: AnyRows, y: AnyRows) -> Numbers:
+    """The cosine (n,) of each row of `x` (n, d) with the row of `y` that it is paired with."""
+    cosines: Numbers = np.clip(np.einsum("nd,nd->n", directions(x), directions(y)), -1.0, 1.0)
+    return cosines
+
+
+def pair_distances(x: AnyRows, y: AnyRows) -> Numbers:
+    """The distance (n,) of each direction of `x` (n, d) from the one of `y` that it is paired with, in [0, 2]."""
+    distances: Numbers = np.minimum(np.linalg.norm(directions(x) - directions(y), axis=1), 2.0)
+    return distances
+
+
+def alignment(x: AnyRows, y: AnyRows) -> float:
+    """The mean squared distance of paired directions, in [0, 4]; 0 where all pairs coincide (Wang and Isola 2020)."""
+    return float((pair_distances(x, y) ** 2).mean())
+
+
+def uniformity(rows: AnyRows, t: float = UNIFORMITY_T) -> float:
+    """log of the mean of exp(-t |x_i - x_j|^2) over the pairs i < j of directions; lower is more evenly spread.
+
+    Wang and Isola 2020, eq. 2. From rows (n, d), n of at least 2; takes time n^2 d and the memory of one block.
+    """
+    return float(np.log(kernel_means(rows, t=t)[0].mean()))
+
+
+def cross_uniformity(x: AnyRows, y: AnyRows, t: float = UNIFORMITY_T) -> float:
+    """log of the mean of exp(-t |x_i - y_j|^2) over i != j, for paired rows (n, d) of two modalities (Fahim et al.)."""
+    return float(np.log(kernel_means(x, y, t)[0].mean()))
+
+
+def kernel_means(x: AnyRows, y: AnyRows | None = None, t: float = UNIFORMITY_T) -> tuple[Numbers, Numbers]:
+    """For each row the mean of exp(-t |x_i - y_j|^2) over the others: over j != i (n,), and over i != j (n,).
+
+    From paired rows (n, d), n of at least 2; without `y` the pairs are within `x`, and both answers are the same.
+    """
+    a = directions(x)
+    b = a if y is None else directions(y)
+    n = len(a)
+    if n < 2:
+        raise ValueError(f"pairs of different rows need at least 2 rows, not {n}")
+    over_columns, over_rows = np.zeros(n), np.zeros(n)
+    a_squared, b_squared = (a**2).sum(axis=1), (b**2).sum(axis=1)
+    for block in blocks(n, 512):
+        # Within one set the kernel is symmetric: half of it is enough.
+        first = block.start if y is None else 0
+        kernel = a[block] @ b[first:].T
+        kernel *= 2.0
+        kernel -= a_squared[block, None]
+        kernel -= b_squared[first:]
+        np.exp(np.minimum(kernel, 0.0, out=kernel) * t, out=kernel)
+        kernel[np.arange(len(kernel)), np.arange(block.start - first, block.stop - first)] = 0.0
+        over_columns[block] += kernel.sum(axis=1)
+        if y is None:
+            over_columns[block.stop :] += kernel[:, len(kernel) :].sum(axis=0)
+        else:
+            over_rows += kernel.sum(axis=0)
+    return over_columns / (n - 1), (over_columns if y is None else over_rows) / (n - 1)
+
+
+# --- a plane to look at --------------------------------------------------------------------------------------------
+
+
+def principal_plane(rows: AnyRows) -> tuple[Numbers, Numbers]:
+    """Coordinates (n, 2) of rows (n, d) on their first two principal axes, and the shares (2,) of variance there.
+
+    The sign of an axis is arbitrary; here its largest loading is positive, so that equal rows give equal pictures.
+    """
+    from scipy.linalg import eigh
+
+    centred = np.asarray(rows, dtype=np.float64)
+    centred = centred - centred.mean(axis=0)
+    n, d = centred.shape
+    total = float((centred**2).sum())
+    plane, shares = np.zeros((n, 2)), np.zeros(2)
+    if total == 0.0:
+        return plane, shares
+    # The smaller of the two product matrices has the same eigenvalues.
+    product = centred.T @ centred if d <= n else centred @ centred.T
+    size = len(product)
+    values, vectors = eigh(product, subset_by_index=[max(size - 2, 0), size - 1])
+    for i, j in enumerate(reversed(range(len(values)))):
+        share = max(float(values[j]) / total, 0.0)
+        if share <= NOTHING:
+            continue
+        axis = vectors[:, j] if d <= n else centred.T @ vectors[:, j]
+        axis = axis / np.linalg.norm(axis)
+        axis = axis * np.sign(axis[np.abs(axis).argmax()])
+        plane[:, i], shares[i] = centred @ axis, share
+    return plane, shares

@@ -1,0 +1,383 @@
+"""The library: a folder with everything that was ingested. Opening one reads two small files and loads no model."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmretrieval import catalog
+from mmretrieval.errors import LibraryBusy, NotALibrary, UnknownName
+from mmretrieval.filters import Filter
+from mmretrieval.library.index import OPTIMISE_FROM, SpaceIndex, build_generation, graph_points
+from mmretrieval.library.ledger import FileRow, Ledger
+from mmretrieval.library.locks import FolderLock
+from mmretrieval.library.matrices import matrices
+from mmretrieval.library.parts import sync_folder
+from mmretrieval.store.exact import ExactStore, Matrix
+from mmretrieval.types import Card, Item, Settings, VectorStore, View
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmretrieval.recipe import Recipe
+    from mmretrieval.types import Ranking
+
+FORMAT = 1
+# What a `create` that was killed leaves behind: the next one goes on from there.
+BEGUN = frozenset({"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "writer.lock", ".library.toml.tmp"})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be read, and why."""
+
+    path: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a library holds, in numbers: items by kind, vectors by encoder and view, sizes in bytes on disk."""
+
+    path: str
+    files: int
+    items: int
+    kinds: dict[str, int]
+    encoders: dict[str, dict[View, int]]
+    failures: int
+    embedding_bytes: int
+    index_bytes: int
+    thumbnail_bytes: int
+
+
+@dataclass(frozen=True)
+class LibraryConfig:
+    """What library.toml says."""
+
+    encoders: tuple[str, ...]
+    default_recipe: str
+    settings: Settings = Settings()
+
+
+class Library:
+    """An open library. Threads may share it: each gets its own connection to the ledger."""
+
+    def __init__(self, path: Path, config: LibraryConfig) -> None:
+        self.path, self.config = path, config
+        self._local = threading.local()
+        self._indexes: dict[str, SpaceIndex] = {}
+        self._exact: dict[str, tuple[int, dict[View, Matrix], ExactStore]] = {}
+        self._index_lock = threading.RLock()
+
+    # --- opening ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path | str, encoders: Sequence[str] = (), settings: Settings | None = None) -> Library:
+        """A new, empty library at `path`; an existing one there is opened as it is. Unknown encoders are refused."""
+        folder = Path(path).expanduser().resolve()
+        if (folder / "library.toml").exists():
+            return cls.open(folder)
+        if folder.exists() and not folder.is_dir():
+            raise NotALibrary(f"{folder} is a file: name a new or empty folder")
+        foreign = folder.exists() and any(f.name not in BEGUN for f in folder.iterdir())
+        if foreign and not (folder / "library.toml").exists():  # it is there now where another process was quicker
+            raise NotALibrary(f"{folder} is not empty and holds no library.toml: name a new or empty folder")
+        wanted = encoders or (catalog.default_encoder(),)
+        specs = tuple(dict.fromkeys(catalog.card(e).spec for e in wanted))
+        library = cls(folder, LibraryConfig(specs, f"{specs[0]}@all", settings or Settings()))
+        with library.write_lock():
+            if (folder / "library.toml").exists():
+                return cls.open(folder)
+            Ledger(folder / "ledger.sqlite", create=True).close()
+            library._save()
+        return library
+
+    @classmethod
+    def open(cls, path: Path | str) -> Library:
+        """The library in a folder; NotALibrary where there is none or its format is another."""
+        folder = Path(path).expanduser().resolve()
+        file = folder / "library.toml"
+        if not file.exists():
+            raise NotALibrary(
+                f"there is no library at {folder}: make one with `python -m ingest add PATH --library {path}`"
+            )
+        return cls(folder, _read_config(file))
+
+    def reload(self) -> None:
+        """Reads library.toml again: another process may have added an encoder since it was opened."""
+        self.config = _read_config(self.path / "library.toml")
+
+    def _save(self) -> None:
+        config = self.config
+        lines = [
+            f"format = {FORMAT}",
+            f"encoders = {_toml(list(config.encoders))}",
+            f"default_recipe = {_toml(config.default_recipe)}",
+            "",
+            "[settings]  # how files are cut and read; change them only in an empty library",
+            *(f"{k} = {_toml(v)}" for k, v in asdict(config.settings).items()),
+        ]
+        temporary = self.path / ".library.toml.tmp"
+        with temporary.open("w", encoding="utf-8") as sink:
+            sink.write("\n".join(lines) + "\n")
+            sink.flush()
+            os.fsync(sink.fileno())
+        temporary.rename(self.path / "library.toml")
+        sync_folder(self.path)
+
+    def register(self, encoders: Sequence[str]) -> tuple[str, ...]:
+        """Adds encoders to library.toml; gives those that are new. Vectors come with the next ingest."""
+        new = tuple(e for e in dict.fromkeys(catalog.card(e).spec for e in encoders) if e not in self.encoders)
+        if new:
+            self.config = replace(self.config, encoders=(*self.encoders, *new))
+            self._save()
+        return new
+
+    def close(self) -> None:
+        """Lets go of indexes and of this thread's connection."""
+        self.close_indexes()
+        ledger = getattr(self._local, "ledger", None)
+        if ledger is not None:
+            ledger.close()
+            del self._local.ledger
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """This thread's connection."""
+        if not hasattr(self._local, "ledger"):
+            self._local.ledger = Ledger(self.path / "ledger.sqlite")
+        ledger: Ledger = self._local.ledger
+        return ledger
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The encoders every item is embedded with."""
+        return self.config.encoders
+
+    @property
+    def default_recipe(self) -> str:
+        """The recipe used where none is named."""
+        return self.config.default_recipe
+
+    @property
+    def settings(self) -> Settings:
+        """How files are cut and read."""
+        return self.config.settings
+
+    def card(self, encoder: str) -> Card:
+        """The card of one of the library's encoders; another one is refused with the way to add it."""
+        card = catalog.card(encoder)  # a name that nobody knows is a different mistake, and gets its own message
+        if card.spec not in self.encoders:
+            raise UnknownName(
+                f"this library has no vectors of {encoder!r}, it has {', '.join(self.encoders)}: add them with "
+                f"`python -m ingest add-encoder '{encoder}' --library {self.path}`"
+            )
+        return card
+
+    def parts_folder(self, space: str) -> Path:
+        """Where the durable vectors of a space are."""
+        return self.path / "embeddings" / space
+
+    def write_lock(self) -> FolderLock:
+        """The right to write; LibraryBusy while another process has it."""
+        return FolderLock(self.path / "writer.lock", f"the library {self.path}")
+
+    # --- what it holds -----------------------------------------------------------------------------------------------
+
+    def items(self) -> Iterator[Item]:
+        """Every item, by id."""
+        return self.ledger.items()
+
+    def items_by_id(self, ids: Sequence[str]) -> dict[str, Item]:
+        """The items that exist among these ids."""
+        return {item.id: item for item in self.ledger.items(ids)}
+
+    def item(self, ident: str) -> Item:
+        """One item; UnknownName if the library has none of that id."""
+        for item in self.ledger.items([ident]):
+            return item
+        raise UnknownName(f"this library has no item {ident!r}: it may have been removed since the search")
+
+    def own_items(self, sha256: str) -> frozenset[str]:
+        """The items cut from a file of these bytes: what a query made of that file should leave out."""
+        return frozenset(self.ledger.ids_of_content(sha256))
+
+    def thumbnail(self, ident: str) -> Path | None:
+        """The item's small picture, if it has one."""
+        path = self.thumbnail_path(ident)
+        return path if path.exists() else None
+
+    def thumbnail_path(self, ident: str) -> Path:
+        """Where the item's small picture is kept."""
+        return self.path / "thumbs" / ident[:2] / f"{ident}.webp"
+
+    def failures(self) -> list[Failure]:
+        """The files that could not be read, with reasons, by path."""
+        return [Failure(f.path, f.kind, f.reason) for f in self.ledger.files(failed=True)]
+
+    def files(self) -> Iterator[FileRow]:
+        """What is known of every path."""
+        return self.ledger.files()
+
+    def status(self) -> Status:
+        """Counts and sizes."""
+        kinds = self.ledger.item_counts()
+        files = list(self.ledger.files())
+        return Status(
+            path=str(self.path),
+            files=len(files),
+            items=sum(kinds.values()),
+            kinds=kinds,
+            encoders={e: self.ledger.view_counts(catalog.card(e).space) for e in self.encoders},
+            failures=sum(1 for f in files if f.reason),
+            embedding_bytes=_bytes_below(self.path / "embeddings"),
+            index_bytes=_bytes_below(self.path / "index"),
+            thumbnail_bytes=_bytes_below(self.path / "thumbs"),
+        )
+
+    # --- what is searched --------------------------------------------------------------------------------------------
+
+    def matrices(self, encoder: str) -> dict[View, Matrix]:
+        """Every view of an encoder's space, memory-mapped, rows by rising item id: for exact scans and diagnostics."""
+        return self._scanned(encoder)[1]
+
+    def exact_store(self, encoder: str) -> ExactStore:
+        """A scan over the current vectors."""
+        return self._scanned(encoder)[2]
+
+    def _scanned(self, encoder: str) -> tuple[int, dict[View, Matrix], ExactStore]:
+        """The matrices of a space and the store over them, kept until the ledger knows of a change."""
+        space = self.card(encoder).space
+        change, known = self.ledger.last_change(space), self._exact.get(space)
+        if known is None or known[0] != change:
+            found = matrices(self.ledger, space, self.parts_folder(space), self.path / "cache" / space)
+            known = (change, found, ExactStore(found, self.select))
+            self._exact[space] = known
+        return known
+
+    def select(self, value: Filter) -> frozenset[str]:
+        """The ids of the items that pass a filter, asked of the calling thread's own connection."""
+        return self.ledger.select(value)
+
+    def store(self, encoder: str) -> VectorStore:
+        """The open index of an encoder's space where this process owns one, else an exact scan."""
+        index = self._indexes.get(self.card(encoder).space)
+        return index.store if index is not None else self.exact_store(encoder)
+
+    def open_indexes(self) -> None:
+        """Takes the index of every space for this process; LibraryBusy where another process has one."""
+        with self._index_lock:
+            for encoder in self.encoders:
+                card = catalog.card(encoder)
+                if card.space not in self._indexes:
+                    self._indexes[card.space] = self._index(card)
+
+    def _index(self, card: Card) -> SpaceIndex:
+        folder, parts = self.path / "index" / card.space, self.parts_folder(card.space)
+        return SpaceIndex(self.ledger, card.space, card.dim, folder, parts)
+
+    def sync_indexes(self, on_batch: Callable[[int], None] | None = None) -> int:
+        """Brings every open index up to the ledger, in small batches; gives the number of items looked at."""
+        with self._index_lock:
+            return sum(index.sync(self.ledger, on_batch) for index in self._indexes.values())
+
+    def indexes_behind(self) -> int:
+        """How many open indexes have changes to apply."""
+        return sum(index.behind(self.ledger) for index in list(self._indexes.values()))
+
+    def close_indexes(self) -> None:
+        """Lets go of every index that this process owns."""
+        with self._index_lock:
+            for index in self._indexes.values():
+                index.close()
+            self._indexes.clear()
+
+    def update_indexes(self, on_batch: Callable[[int], None] | None = None) -> bool:
+        """Brings the indexes up to the ledger; False where a page of another process owns one and does so itself."""
+        with self._index_lock:
+            keep = bool(self._indexes)
+            return all([self._update_index(catalog.card(e), keep, on_batch) for e in self.encoders])
+
+    def _update_index(self, card: Card, keep: bool, on_batch: Callable[[int], None] | None) -> bool:
+        """Syncs one index; one that is not kept open is never seen by the searches of other threads."""
+        index = self._indexes.get(card.space)
+        if index is not None:
+            index.sync(self.ledger, on_batch)
+            return True
+        try:
+            index = self._index(card)
+        except LibraryBusy:
+            return False
+        try:
+            index.sync(self.ledger, on_batch)
+        except BaseException:
+            index.close()
+            raise
+        if keep:
+            self._indexes[card.space] = index
+        else:
+            index.close()
+        return True
+
+    def wants_graph(self, encoder: str) -> bool:
+        """Whether so much has been added since the search graph was built that building it again pays."""
+        card = self.card(encoder)
+        points = max(self.ledger.view_counts(card.space).values(), default=0)
+        state = self.ledger.index_state(card.space)
+        return points >= OPTIMISE_FROM and (state is None or graph_points(state[0]) < points / 2)
+
+    def build_graph(self, encoder: str) -> int:
+        """Builds the next generation of an encoder's index with a search graph; gives its number of points."""
+        card = self.card(encoder)
+        folder = self.path / "index" / card.space
+        folder.mkdir(parents=True, exist_ok=True)
+        return build_generation(self.ledger, card.space, card.dim, folder, self.parts_folder(card.space))
+
+    def search(
+        self, text: str | None = None, image: Image | None = None, recipe: str | Recipe | None = None, k: int = 10
+    ) -> Ranking:
+        """The k best items for words, a picture, or both with equal weight, under a recipe (default: the library's)."""
+        from mmretrieval.engine import Engine
+        from mmretrieval.types import Content, Part, Query
+
+        contents = [*([Content(text=text)] if text else []), *([Content(image=image)] if image is not None else [])]
+        query = Query(tuple(Part(content) for content in contents))
+        return Engine(self).rank([query], recipe or self.default_recipe, k).rankings[0]
+
+
+def _read_config(file: Path) -> LibraryConfig:
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        if data.get("format", FORMAT) != FORMAT:
+            raise NotALibrary(f"{file} has format {data['format']}, this version reads {FORMAT}")
+        return LibraryConfig(tuple(data["encoders"]), data["default_recipe"], Settings(**data["settings"]))
+    except (ValueError, KeyError, TypeError) as error:  # not UTF-8, no TOML, a key that is missing or unknown
+        raise NotALibrary(
+            f"{file} does not say what a library is made of ({type(error).__name__}: {error}): mend the file, or "
+            f"delete the folder {file.parent} and ingest again"
+        ) from error
+
+
+def _toml(value: object) -> str:
+    """A string, number, or list of strings in TOML, whose strings are JSON's but for the escape of a surrogate pair."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _bytes_below(folder: Path) -> int:
+    """What the files below take on disk: Edge reserves large sparse files, of which blocks count and not lengths."""
+    return sum(p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0

@@ -1,0 +1,350 @@
+"""The nouns, and the protocols that a plugged-in part must keep. Opens no file, model or socket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mmretrieval.filters import Filter
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array: TypeAlias = npt.NDArray[np.float32]
+View = Literal["visual", "text", "joint"]
+VIEWS: tuple[View, ...] = get_args(View)
+Modality = Literal["text", "image", "frames"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Role = Literal["query", "item"]
+
+# Items of the same bytes and place get the same id in every library, on every machine.
+ITEM_NAMESPACE = uuid.UUID("6f0b1f0e-6a39-5d0b-9c53-4d6c72b0a7f1")
+
+
+# --- what an encoder reads, and what it says of itself -------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What an encoder reads: text, one picture, the frames of a clip, or several at once, with an instruction."""
+
+    text: str | None = None
+    image: Image | None = None
+    frames: tuple[Image, ...] = ()
+    instruction: str | None = None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What it holds, in the order of MODALITIES."""
+        held = {"text": self.text is not None, "image": self.image is not None, "frames": bool(self.frames)}
+        return tuple(m for m in MODALITIES if held[m])
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of an encoder without loading its weights."""
+
+    name: str
+    spec: str
+    dim: int
+    reads: frozenset[Modality]
+    licence: str
+    revision: str
+    preprocessing: str
+    runtime: str
+    promise: str
+    joint: bool = False
+    offline: bool = False
+
+    @property
+    def space(self) -> str:
+        """The space's folder name: a slug of the spec plus 8 hex digits of the hash of spec and revision."""
+        slug = "".join(c if c.isalnum() or c in "-." else "-" for c in self.spec.lower()).strip("-.")[:60]
+        return f"{slug}-{hashlib.sha256(f'{self.spec}@{self.revision}'.encode()).hexdigest()[:8]}"
+
+
+class Encoder(Protocol):
+    """Content -> vectors. `embed()` is its only caller and checks what comes back."""
+
+    @property
+    def card(self) -> Card: ...
+
+    def encode(self, contents: Sequence[Content], role: Role) -> Array:
+        """One float32 row of `card.dim` numbers for each content, in order; all contents hold the same modalities."""
+        ...
+
+
+# --- what is retrieved ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One retrievable place inside a file, found without decoding pixels; `text` is the words found there."""
+
+    locator: str = ""
+    t0: float | None = None
+    t1: float | None = None
+    page: int | None = None
+    text: str = ""
+    visual: bool = True
+
+
+@dataclass(frozen=True)
+class Item:
+    """One retrievable thing: a picture, a clip (seconds t0..t1), a page (from 1), a passage. Holds no pixels."""
+
+    id: str
+    kind: str
+    content_hash: str
+    locator: str = ""
+    t0: float | None = None
+    t1: float | None = None
+    page: int | None = None
+    paths: tuple[str, ...] = ()
+    text: str = ""
+    lang: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    visual: bool = True
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The single-modality views that it has content for."""
+        held: dict[View, bool] = {"visual": self.visual, "text": bool(self.text.strip())}
+        return tuple(view for view, there in held.items() if there)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What stores keep beside the vectors, and filters look at."""
+        fields = {"kind": self.kind, "t0": self.t0, "t1": self.t1, "page": self.page, "lang": self.lang or None}
+        return {k: v for k, v in fields.items() if v is not None} | ({"meta": dict(self.meta)} if self.meta else {})
+
+
+def item_id(content_hash: str, locator: str) -> str:
+    """uuid5 of (sha256 of the file's bytes, place inside it): a renamed file keeps its items."""
+    return str(uuid.uuid5(ITEM_NAMESPACE, f"{content_hash}:{locator}"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how files are cut and read; two settings never share a vector."""
+
+    clip_seconds: float = 8.0
+    frames_per_clip: int = 8
+    passage_chars: int = 900
+    picture_side: int = 1024
+    frame_side: int = 512
+    video_reader: str = "pyav"
+
+    @property
+    def key(self) -> str:
+        """Eight hex digits that change when any setting does."""
+        return hashlib.sha256(json.dumps(vars(self), sort_keys=True).encode()).hexdigest()[:8]
+
+
+# --- what is asked -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One weighted part of a query: content to embed, or the id of an item whose stored vector stands for it."""
+
+    content: Content | None = None
+    item: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Weighted parts (negative pushes away), a filter, items to leave out, and (`subset`) the only items to rank."""
+
+    parts: tuple[Part, ...]
+    id: str = "q"
+    filter: Filter | None = None
+    exclude: frozenset[str] = frozenset()
+    subset: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which items of a store may be found: those that pass the filter, less `exclude`, within `subset` if given."""
+
+    filter: Filter | None = None
+    exclude: frozenset[str] = frozenset()
+    subset: frozenset[str] | None = None
+
+
+# --- what comes back -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A list of ids with scores (float64), best first, ties by id; higher is better, always."""
+
+    ids: tuple[str, ...]
+    scores: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def ordered(cls, ids: Sequence[str], scores: Sequence[float] | npt.NDArray[Any]) -> Found:
+        """The list sorted by falling score, equal scores by rising id."""
+        values = np.asarray(scores, dtype=np.float64)
+        order = sorted(range(len(ids)), key=lambda i: (-values[i], ids[i]))
+        return cls(tuple(ids[i] for i in order), values[order] if order else values)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one stage thought of an item: its rank (from 1) and score there."""
+
+    stage: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An item's place in a ranking; `score` is the last stage's that scored it, the trail has them all."""
+
+    id: str
+    rank: int
+    score: float
+    trail: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The hits of one query, best first."""
+
+    query: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The rankings of many queries under one recipe, with what made them."""
+
+    recipe: str
+    rankings: tuple[Ranking, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a diagnostic says: one plain sentence, numbers, intervals (95 %), and series to plot."""
+
+    diagnostic: str
+    sentence: str
+    numbers: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    series: Mapping[str, Any] = field(default_factory=dict)
+    basis: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- what can be plugged in ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One item in a store: all its vectors by view (rows of one space), and its payload."""
+
+    id: str
+    vectors: Mapping[View, Array]
+    payload: Mapping[str, Any]
+
+
+class VectorStore(Protocol):
+    """Vectors of one space, by view, that can be searched by dot product. It checks nothing: `embed()` has."""
+
+    def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query row the `depth` best items by dot product among its selection that have this view."""
+        ...
+
+    def rows(self, view: View, ids: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """The items' vectors (n, dim), zero where an item lacks the view, and which of them have it (n,)."""
+        ...
+
+    def count(self, view: View) -> int:
+        """How many items have this view."""
+        ...
+
+
+class Index(VectorStore, Protocol):
+    """A store that can be written to."""
+
+    def put(self, points: Sequence[Point]) -> None:
+        """Stores each point whole: an earlier point of that id is replaced, with all its views and its payload."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Forgets the points; unknown ids are no error."""
+        ...
+
+    def flush(self) -> None:
+        """Returns when everything put and deleted before is on disk."""
+        ...
+
+    def close(self) -> None:
+        """Flushes and lets go; the object is of no use afterwards."""
+        ...
+
+
+class Transform(Protocol):
+    """A fitted change of a space: items by view, queries by modality; rows that come back need not be unit."""
+
+    def items(self, view: View, rows: Array) -> Array: ...
+
+    def query(self, modality: Modality, rows: Array) -> Array: ...
+
+
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a stage, after a colon: its name, default and inclusive bounds."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class StageRow(Generic[F]):
+    """One row of a stage table: what runs, what it takes, and one sentence for people."""
+
+    run: F
+    promise: str
+    parameters: tuple[Parameter, ...] = ()
+
+
+# Composer: part vectors (p, d) and weights (p,) -> one unit row (d,). Fuser: lists -> one list.
+Composer: TypeAlias = Callable[..., Array]
+Fuser: TypeAlias = Callable[..., Found]
+
+
+@dataclass(frozen=True, eq=False)
+class Reordered:
+    """What a reranker returns for a list of n: `order` (a permutation of 0..n-1) and each item's new score.
+
+    `scores[i]` belongs to the item that stood at place i before, and is NaN where the reranker had no say.
+    """
+
+    order: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+
+
+# Reranker: query row (d,), {view: (rows (n, d), present (n,))} in the list's order, *arguments -> Reordered.
+Reranker: TypeAlias = Callable[..., Reordered]
+# A transform's `run`: {view: item rows}, {modality: bank query rows}, *arguments -> a fitted Transform.
+TransformFit: TypeAlias = Callable[..., Transform]

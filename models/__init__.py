@@ -1,0 +1,1 @@
+"""The models that can be plugged in: adapters to encoders, each named by text in catalog.toml."""

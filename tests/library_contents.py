@@ -1,0 +1,43 @@
+"""What a library holds, as plain values that two runs can be compared by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmretrieval.catalog import card
+from mmretrieval.library import Library
+
+
+def contents(library: Library) -> dict[str, Any]:
+    """Items, payloads and vectors by encoder and view; of the exact cache, and of the index, which must agree."""
+    items = {i.id: (i.kind, i.locator, i.paths, i.text, i.lang, dict(i.meta), i.payload) for i in library.items()}
+    vectors: dict[str, Any] = {}
+    for encoder in library.encoders:
+        for view, matrix in library.matrices(encoder).items():
+            assert len(set(matrix.ids)) == len(matrix.ids)
+            vectors[f"{encoder}@{view}"] = {i: r.tobytes() for i, r in zip(matrix.ids, matrix.rows, strict=True)}
+    return {"items": items, "vectors": vectors, "index": indexed(library)}
+
+
+def indexed(library: Library) -> dict[str, Any]:
+    """The same vectors as the index holds them."""
+    library.open_indexes()
+    try:
+        library.sync_indexes()
+        found: dict[str, Any] = {}
+        for encoder in library.encoders:
+            for view, matrix in library.matrices(encoder).items():
+                rows, present = library.store(encoder).rows(view, matrix.ids)
+                assert present.all()
+                assert library.store(encoder).count(view) == len(matrix.ids)
+                found[f"{encoder}@{view}"] = {i: r.tobytes() for i, r in zip(matrix.ids, rows, strict=True)}
+    finally:
+        library.close_indexes()
+    return found
+
+
+def leftovers(library: Library) -> list[Path]:
+    """Files in the embeddings folder that no ledger row names."""
+    named = {n for e in library.encoders for n in library.ledger.parts(card(e).space)}
+    return [p for p in (library.path / "embeddings").rglob("*") if p.is_file() and p.name not in named]

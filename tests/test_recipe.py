@@ -1,0 +1,189 @@
+"""Recipe text and value are inverse to each other; every mistake is answered with what would have been right."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmretrieval import recipe
+from mmretrieval.errors import BadRecipe
+from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, parse
+from mmretrieval.search import COMPOSERS, FUSERS, RERANKERS
+from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.types import Parameter, StageRow
+
+TABLES = {"transforms": TRANSFORMS, "composer": COMPOSERS, "fuser": FUSERS, "rerankers": RERANKERS}
+encoders = st.from_regex(r"[a-z][a-z0-9._:/-]{0,12}(;[a-z]+=[a-z0-9/._-]{1,8}){0,2}", fullmatch=True)
+sources = st.builds(Source, encoders, st.sampled_from(recipe.SEARCHED_VIEWS))
+
+
+def stages(table):
+    def arguments(name):
+        values = [
+            st.integers(int(p.low), int(p.high)).map(float) if p.whole else st.floats(p.low, p.high)
+            for p in table[name].parameters
+        ]
+        return st.builds(Stage, st.just(name), st.tuples(*values))
+
+    return st.sampled_from(sorted(table)).flatmap(arguments)
+
+
+@st.composite
+def recipes(draw):
+    named = tuple(draw(st.lists(sources, min_size=1, max_size=3, unique=True)))
+    return Recipe(
+        named,
+        tuple(draw(st.lists(stages(TRANSFORMS), max_size=2))),
+        draw(stages(COMPOSERS)),
+        draw(stages(FUSERS)) if len(named) > 1 else None,
+        tuple(draw(st.lists(stages(RERANKERS), max_size=2))),
+    )
+
+
+# --- text and value ------------------------------------------------------------------------------------------------
+
+
+@given(recipes())
+def test_the_text_of_a_recipe_reads_back_as_it(value):
+    assert parse(str(value)) == value
+    assert str(parse(str(value))) == str(value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_an_argument_is_written_so_that_it_reads_back(number):
+    name, written = str(Stage("x", (number,))).split(":")
+    assert name == "x"
+    assert float(written) == number
+
+
+def test_whole_arguments_are_written_without_a_point():
+    numbers = (60.0, 1234567.0, 0.1, 1e-7)
+    assert str(Stage("rrf", numbers)) == "rrf:60:1234567:0.1:1e-07"
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("lite", "lite@all,sum"),
+        ("lite@visual", "lite@visual,sum"),
+        ("lite@visual+lite-0@visual", "lite@visual+lite-0@visual,sum,rrf:60"),
+        ("lite,center,gram", "lite@all,center,sum,gram:100"),
+        ("lite,sum,span:7,gram", "lite@all,sum,span:7,gram:100"),
+        ("a+b,rrf:1.5", "a@all+b@all,sum,rrf:1.5"),
+        ("  a @ visual + b , center , gram : 50 ".replace(" : ", ":"), "a@visual+b@all,center,sum,rrf:60,gram:50"),
+        ("clip-b32;checkpoint=/x/y.pt;precision=fp32@visual", "clip-b32;checkpoint=/x/y.pt;precision=fp32@visual,sum"),
+        ("open_clip:ViT-L-14/datacomp@text", "open_clip:ViT-L-14/datacomp@text,sum"),
+    ],
+)
+def test_the_text_hides_no_default(text, whole):
+    assert str(parse(text)) == whole
+    assert parse(whole) == parse(text)
+
+
+def test_defaults_are_those_of_the_tables():
+    value = parse("a+b,gram")
+    assert value.composer == Stage("sum")
+    assert value.fuser == Stage("rrf", (60.0,))
+    assert value.rerankers == (Stage("gram", (100.0,)),)
+
+
+# --- the tables ----------------------------------------------------------------------------------------------------
+
+
+def test_stage_names_are_unique_across_the_tables():
+    names = list(itertools.chain(*TABLES.values()))
+    assert len(names) == len(set(names))
+    assert recipe.DEFAULT_COMPOSER in COMPOSERS
+    assert recipe.DEFAULT_FUSER in FUSERS
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=name) for table in TABLES.values() for name, row in table.items()]
+)
+def test_every_row_makes_a_promise_and_has_defaults_within_bounds(row):
+    assert row.promise.endswith(".")
+    assert callable(row.run)
+    for parameter in row.parameters:
+        assert parameter.low <= parameter.default <= parameter.high
+        assert not parameter.whole or parameter.default == int(parameter.default)
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from([n for table in TABLES.values() for n in table if len(n) > 3]), st.data())
+def test_a_misspelt_stage_is_answered_with_the_nearest(name, data):
+    place = data.draw(st.integers(0, len(name) - 1))
+    wrong = name[:place] + name[place + 1 :]
+    with pytest.raises(BadRecipe, match=f"no stage is called '{wrong}'. Did you mean .*'{name}'"):
+        parse(f"lite,{wrong}")
+
+
+@given(st.sampled_from(list(itertools.permutations(range(4), 2))))
+def test_stages_in_another_order_are_refused(places):
+    first, second = places
+    names = [next(iter(table)) for _, table, _ in SLOTS]
+    text = f"a+b,{names[first]},{names[second]}"
+    if first < second:
+        assert str(parse(text))
+        return
+    with pytest.raises(BadRecipe) as refused:
+        parse(text)
+    assert f"{SLOTS[second][0]} '{names[second]}' stands after a {SLOTS[first][0]}" in str(refused.value)
+    assert "transform, composer, fuser, reranker" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names no encoder: begin with one"),
+        (",gram", "names no encoder: begin with one"),
+        ("@visual", "'@visual' names no encoder before the @"),
+        ("lite+", "names no encoder"),
+        ("lite@visaul", "'visaul' is not a view, use visual, text, joint, all; did you mean 'visual'"),
+        ("lite@", "is not a view"),
+        ("lite+lite", "the same encoder and view twice"),
+        ("lite@all+lite", "the same encoder and view twice"),
+        ("lite,grm", "Did you mean 'gram'"),
+        ("lite,xyz", "There are: .*gram"),
+        ("lite,", "no stage is called ''"),
+        ("lite,,gram", "no stage is called ''"),
+        ("lite,rrf", "rrf joins several lists; add an encoder"),
+        ("lite,sum,sum", "two composers, 'sum' and 'sum': keep one"),
+        ("a+b,rrf,rrf:3", "two fusers"),
+        ("lite,center:3", r"center takes 0 arguments \(center\), not 1"),
+        ("lite,gram:5:6", r"gram takes 1 arguments \(gram:depth\), not 2"),
+        ("lite,gram:0", "gram's depth is a whole number from 1 to 10000, not '0'"),
+        ("lite,gram:10001", "not '10001'"),
+        ("lite,gram:2.5", "a whole number"),
+        ("lite,gram:nan", "not 'nan'"),
+        ("lite,gram:inf", "not 'inf'"),
+        ("lite,gram:", "not ''"),
+        ("lite,gram:many", "not 'many'"),
+        ("a+b,rrf:-1", "rrf's k is a number from 0 to 10000, not '-1'"),
+    ],
+)
+def test_a_mistake_says_what_would_have_been_right(text, said):
+    with pytest.raises(BadRecipe, match=said):
+        parse(text)
+
+
+@given(st.text(alphabet="lite@visual+,:;gramcenterrrf0159.-e ", max_size=40))
+def test_any_text_is_a_recipe_or_a_bad_one(text):
+    try:
+        value = parse(text)
+    except BadRecipe:
+        return
+    assert parse(str(value)) == value
+
+
+def test_a_row_with_several_parameters(monkeypatch):
+    row = StageRow(len, "A test.", (Parameter("a", 1, 0, 9), Parameter("b", 0.5, 0, 1)))
+    monkeypatch.setitem(RERANKERS, "several", row)
+    assert str(parse("lite,several:3")) == "lite@all,sum,several:3:0.5"
+    assert parse("lite,several:3:0.25").rerankers == (Stage("several", (3.0, 0.25)),)
+    with pytest.raises(BadRecipe, match="several's b is a number from 0 to 1"):
+        parse("lite,several:3:2")
+    assert math.isclose(parse("lite,several").rerankers[0].arguments[1], 0.5)
