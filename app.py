@@ -1,0 +1,95 @@
+"""The front door of the page: parses options, opens the library, serves."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmretrieval.errors import RetrievalError
+
+
+def serve(
+    library: Annotated[Path, typer.Option("--library", help="Folder of the library.")],
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    auth_file: Annotated[
+        Path | None,
+        typer.Option("--auth-file", help="Who may open the page; `python -m page.auth NAME >> FILE` adds a line."),
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Nobody adds or removes anything.")] = False,
+    yes_public: Annotated[
+        bool, typer.Option("--yes-public", help="Let everybody who reaches another host than 127.0.0.1 in.")
+    ] = False,
+) -> None:
+    """Show a library in the browser: search, compare, diagnose, add to it."""
+    if not _local(host) and auth_file is None and not yes_public:
+        raise RetrievalError(
+            f"--host {host} without --auth-file would show the library to everybody who reaches this machine, "
+            f"{'' if read_only else 'and let them add to it and remove from it, '}without a password: "
+            "give --auth-file FILE, or --yes-public if that is what you want"
+        )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("page").setLevel(logging.INFO)
+    from mmretrieval.library import Library
+
+    opened = Library.open(library)
+    from page.auth import read
+    from page.build import discard, own_folder
+    from page.build import serve as serve_page
+
+    allowed = read(auth_file) if auth_file else None
+    folder = own_folder()
+    from page.state import Page
+
+    page = Page(opened, read_only=read_only, trusted=_local(host) or allowed is not None)
+    try:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        demo, address = serve_page(page, host, port or _free_port(host), allowed)
+        page.start()
+        print(f"The page is ready: {address}", flush=True)
+        if page.index_problem:
+            print(page.index_problem, file=sys.stderr)
+        stop.wait()
+        demo.close(verbose=False)
+    except OSError as error:
+        raise RetrievalError(f"the page cannot listen on {host}:{port} ({error}): choose another --port") from None
+    finally:
+        page.close()
+        discard(folder)
+
+
+def _local(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def main() -> None:
+    """Runs the command line: exit 0 after an orderly end, 2 wrong usage."""
+    try:
+        typer.run(serve)
+    except RetrievalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The page's named endpoints: the same work as its tabs, typed, for programs. A read-only page refuses what changes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gradio as gr
+from gradio.events import api
+
+from mmretrieval.errors import BadQuery
+from mmretrieval.types import Hit, Item
+from page import compare as comparing
+from page import diagnostics
+from page.asking import Asked, query
+from page.notices import attempt
+
+if TYPE_CHECKING:
+    from page.state import Page
+
+T = TypeVar("T")
+PICTURE_BYTES = 30_000_000
+
+
+def build(page: Page) -> None:
+    """Registers the endpoints."""
+    _looking(page)
+    _changing(page)
+
+
+def _looking(page: Page) -> None:
+    def search(
+        words: str = "",
+        avoid: str = "",
+        picture: str = "",
+        item: str = "",
+        recipe: str = "",
+        k: int = 10,
+        kinds: list[str] | None = None,
+        conditions: str = "",
+        avoid_weight: float = 0.5,
+    ) -> dict[str, Any]:
+        """The k best items for words, a picture (its file's bytes in base64), a library item's id, or all together.
+
+        `avoid` pushes away. `kinds`: image, video, document, text. `conditions`: as in "subject = animals".
+        """
+
+        def work() -> dict[str, Any]:
+            wanted = Asked(words, None, item or None, avoid, 1, 1, 1, avoid_weight, tuple(kinds or ()), conditions)
+            run = page.engine.rank([_query(page, wanted, picture)], recipe or page.library.default_recipe, k)
+            hits = run.rankings[0].hits
+            items = page.library.items_by_id([hit.id for hit in hits])
+            found = [_hit(hit, items[hit.id]) for hit in hits if hit.id in items]
+            return {"recipe": run.recipe, "seconds": run.meta["seconds"], "hits": found}
+
+        return _or_refuse(work)
+
+    def compare(
+        words: str = "", left: str = "", right: str = "", k: int = 10, avoid: str = "", item: str = ""
+    ) -> dict[str, Any]:
+        """Two recipes on one query: both lists of ids, their overlap@k, the rank-biased overlap of the whole lists."""
+
+        def work() -> dict[str, Any]:
+            names = (left or page.library.default_recipe, right or page.library.default_recipe)
+            first, second, _ = comparing.ranks(page, Asked(words, None, item or None, avoid), names)
+            ids = [h.id for h in first], [h.id for h in second]
+            return {
+                "left": ids[0][:k],
+                "right": ids[1][:k],
+                "overlap": comparing.overlap(ids[0][:k], ids[1][:k]),
+                "rank_biased_overlap": comparing.rank_biased_overlap(*ids),
+            }
+
+        return _or_refuse(work)
+
+    def diagnose(encoder: str, diagnostic: str, sample: int = 10_000, seed: int = 0) -> dict[str, Any]:
+        """A diagnostic (gap, gram) of an encoder's space: its sentence, numbers, 95 % intervals and basis."""
+
+        def work() -> dict[str, Any]:
+            finding = asdict(diagnostics.find(page, encoder, diagnostic, sample, seed))
+            return {name: finding[name] for name in ("diagnostic", "sentence", "numbers", "intervals", "basis")}
+
+        return _or_refuse(work)
+
+    def status() -> dict[str, Any]:
+        """What the library holds: items by kind, vectors by encoder and view, sizes; and how the last job stands."""
+        job = page.board.job
+        told = {"title": job.title, "state": job.state, "note": job.note, "done": job.done} if job else None
+
+        def work() -> dict[str, Any]:
+            counted = asdict(page.library.status())
+            # A client takes an object with a "path" for a file to be fetched.
+            return {"folder": counted.pop("path")} | counted | {"read_only": page.read_only, "job": told}
+
+        return _or_refuse(work)
+
+    api(search, concurrency_id="encoder")
+    api(compare, concurrency_id="encoder")
+    api(diagnose, concurrency_id="diagnose")
+    api(status, concurrency_limit=8)
+
+
+def _changing(page: Page) -> None:
+    def add_folder(path: str) -> str:
+        """Begins to ingest a file or folder of the machine that runs the page; `status` says how it goes."""
+        return _or_refuse(lambda: page.add_folder(path).title)
+
+    def add_encoder(spec: str) -> str:
+        """Begins to embed everything with one more encoder; `status` says how it goes."""
+        return _or_refuse(lambda: page.add_encoder(spec).title)
+
+    def remove(paths: list[str]) -> int:
+        """Takes files out of the library by path (the files stay); gives the number of items removed."""
+        return _or_refuse(lambda: page.remove(paths))
+
+    for endpoint in (add_folder, add_encoder, remove):
+        api(endpoint, concurrency_limit=8)
+
+
+def _query(page: Page, wanted: Asked, picture: str) -> Any:
+    if not picture:
+        return query(page, wanted)
+    try:
+        data = base64.b64decode(picture, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadQuery("picture is not base64: send the bytes of a picture file in base64") from None
+    if len(data) > PICTURE_BYTES:
+        raise BadQuery(f"the picture has {len(data)} bytes, at most {PICTURE_BYTES} are taken: send a smaller copy")
+    with tempfile.TemporaryDirectory(dir=page.folder if page.folder.exists() else None) as folder:
+        file = Path(folder) / "picture"
+        file.write_bytes(data)
+        return query(page, Asked(**(vars(wanted) | {"picture": str(file)})))
+
+
+def _hit(hit: Hit, item: Item) -> dict[str, Any]:
+    place = {"t0": item.t0, "t1": item.t1, "page": item.page}
+    return {
+        "id": hit.id,
+        "rank": hit.rank,
+        "score": hit.score,
+        "kind": item.kind,
+        "text": item.text,
+        "meta": dict(item.meta),
+        "paths": list(item.paths),
+        "trail": [asdict(mark) for mark in hit.trail],
+    } | {k: v for k, v in place.items() if v is not None}
+
+
+def _or_refuse(work: Callable[[], T]) -> T:
+    """What the work gives; its problem as an error that reaches the caller."""
+    outcome = attempt(work)
+    if outcome.problem:
+        raise gr.Error(outcome.problem, print_exception=False)
+    return outcome.value  # type: ignore[return-value]  # there is a value where there is no problem

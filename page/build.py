@@ -1,0 +1,97 @@
+"""The page as a whole: tabs in order, and how it is served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from page.state import Page
+
+UPLOAD_LIMIT = "512mb"
+# Uploaded files are looked for every hour and deleted after a day.
+CLEAN_SECONDS, KEPT_SECONDS = 3600, 86_400
+
+
+def own_folder() -> Path:
+    """A temporary folder for uploads, and the settings that Gradio reads at import: nothing is sent out."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="mmretrieval-page-"))
+    return Path(os.environ["GRADIO_TEMP_DIR"])
+
+
+def blocks(page: Page) -> gr.Blocks:
+    """All tabs, wired."""
+    import gradio as gr
+
+    from page import api, compare, diagnostics, library, recipes, search
+
+    demo: gr.Blocks
+    with gr.Blocks(title="Multimodal retrieval", delete_cache=(CLEAN_SECONDS, KEPT_SECONDS), fill_width=True) as demo:
+        gr.HTML(_head(page))
+        with gr.Tab("Search", id="search"):
+            form, recipe = search.build(page)
+        with gr.Tab("Compare", id="compare"):
+            left, right = compare.build(page, form)
+        with gr.Tab("Diagnostics", id="diagnostics"):
+            encoder = diagnostics.build(page)
+        with gr.Tab("Library", id="library") as tab:
+            outputs, look = library.build(page)
+        api.build(page)
+
+        def menus() -> tuple[Any, ...]:
+            offered = gr.Dropdown(choices=recipes.suggestions(page.library.encoders))
+            return offered, offered, offered, gr.Dropdown(choices=list(page.library.encoders))
+
+        results = [b for b in demo.blocks.values() if getattr(b, "elem_id", None) in ("summary", "results")]
+        demo.load(lambda: search.first_look(page), outputs=results, **search.FREE)
+        gr.on([demo.load, tab.select], menus, outputs=[recipe, left, right, encoder], **search.FREE)
+        gr.on([demo.load, tab.select], look, outputs=outputs, **search.FREE)
+    demo.queue(max_size=64, default_concurrency_limit=1)
+    return demo
+
+
+def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] | None = None) -> tuple[gr.Blocks, str]:
+    """Starts the page in threads of its own; gives it and its address. Raises OSError where the port is taken."""
+    from page.originals import routes
+    from page.theme import STYLE, theme
+
+    demo = blocks(page)
+    _, address, _ = demo.launch(
+        server_name=host,
+        server_port=port,
+        auth=allowed,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        max_file_size=UPLOAD_LIMIT,
+        footer_links=["api"],
+        app_kwargs={"routes": routes(page)},
+        theme=theme(),
+        css_paths=[STYLE],
+    )
+    return demo, address
+
+
+def discard(folder: Path) -> None:
+    """Deletes the temporary folder with everything that was uploaded."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _head(page: Page) -> str:
+    from page.notices import escape
+
+    mode = " · read-only" if page.read_only else ""
+    name = escape(page.library.path.name + mode)
+    return f'<header class="mm-head"><h1>Multimodal retrieval</h1><span>{name}</span></header>'

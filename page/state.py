@@ -1,0 +1,217 @@
+"""What the whole page shares: the library, its engine, the thread that keeps up with it, what may be changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ingest.pipeline import Counts, forget, ingest
+from ingest.walk import walk
+from ingest.workers import Workers
+from mmretrieval import catalog
+from mmretrieval.engine import Engine
+from mmretrieval.errors import LibraryBusy, RetrievalError
+from mmretrieval.library import Library
+from mmretrieval.recipe import parse
+from mmretrieval.types import Content, Part, Query
+from page.jobs import Board, Job
+
+logger = logging.getLogger("page")
+ROOT = Path(__file__).resolve().parent.parent
+TICK_SECONDS = 1.0
+# How often the page asks whether another process has let go of an index, or whether a new search graph pays.
+RETRY_TICKS, GRAPH_TICKS = 10, 60
+
+
+class Page:
+    """One library as the page serves it. `trusted`: whoever reaches the page may name folders of this machine."""
+
+    def __init__(self, library: Library, *, read_only: bool = False, trusted: bool = True) -> None:
+        self.library, self.read_only, self.trusted = library, read_only, trusted
+        self.engine = Engine(library)
+        self.board = Board()
+        self.folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="mmretrieval-page-"))
+        self._readers: Workers | None = None
+        self._reader_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._graph: subprocess.Popen[bytes] | None = None
+        self._ticks = 0
+        self.index_problem = ""
+        self.take_indexes()
+
+    # --- keeping up --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to follow what other processes ingest, and loads the default recipe's encoders ahead of need."""
+        for target, name in ((self._follow, "page-keeper"), (self._warm, "page-warm-up")):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """Ends the threads and lets go of the library."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+        if self._graph is not None and self._graph.poll() is None:
+            self._graph.terminate()
+            self._graph.wait()
+        with self._reader_lock:
+            if self._readers is not None:
+                self._readers.__exit__(None, None, None)
+                self._readers = None
+        self.library.close()
+        shutil.rmtree(self.folder / "views", ignore_errors=True)
+
+    def take_indexes(self) -> None:
+        """Takes the indexes for this process; where another one has them, searches scan every vector instead."""
+        try:
+            self.library.open_indexes()
+            self.index_problem = ""
+        except LibraryBusy as error:
+            self.index_problem = f"{error}. Until then searches here scan all vectors, with the same results."
+
+    def catch_up(self) -> None:
+        """Brings encoders and indexes up to what any process has put into the library."""
+        fresh = Library.open(self.library.path).config
+        if fresh != self.library.config:
+            self.library.config = fresh
+            self.take_indexes()
+        if self.library.indexes_behind():
+            self.library.sync_indexes()
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self.index_problem and self._ticks % RETRY_TICKS == RETRY_TICKS - 1:
+                    self.take_indexes()
+                self.catch_up()
+                if self._ticks % GRAPH_TICKS == GRAPH_TICKS - 1:
+                    self._build_graph()
+            except Exception:
+                logger.exception("the index could not be brought up to the library; trying again")
+            self._ticks += 1
+            self._stop.wait(TICK_SECONDS)
+
+    def _build_graph(self) -> None:
+        """Lets another process build search graphs where they pay: it would stop every thread of this one."""
+        if self._graph is not None and self._graph.poll() is None:
+            return
+        if any(self.library.wants_graph(encoder) for encoder in self.library.encoders):
+            command = [sys.executable, "-m", "ingest", "index", "--library", str(self.library.path)]
+            self._graph = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+    def _warm(self) -> None:
+        started = time.perf_counter()
+        try:
+            for source in parse(self.library.default_recipe).sources:
+                catalog.load(source.encoder)
+            if next(iter(self.library.items()), None) is not None:
+                self.engine.rank([Query((Part(Content(text="warm up")),))], self.library.default_recipe, 1)
+            logger.info("encoders loaded in %.1f s", time.perf_counter() - started)
+        except RetrievalError as error:
+            logger.warning("the default recipe cannot be used: %s", error)
+        except Exception:
+            logger.exception("the encoders could not be loaded ahead of need")
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def readers(self) -> Workers:
+        """A process that decodes pictures and pages, so that a hostile file cannot hurt the page."""
+        with self._reader_lock:
+            if self._readers is None:
+                self._readers = Workers(count=1, seconds=30.0)
+            return self._readers
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Raises RetrievalError on a page that only shows."""
+        if self.read_only:
+            raise RetrievalError("this page is read-only: start app.py without --read-only to change the library")
+
+    def add_uploads(self, files: Sequence[str]) -> Job:
+        """Copies uploaded files into the library's own folder, and ingests them in the background."""
+        self.check_writable()
+        if not files:
+            raise RetrievalError("no files were chosen: choose some, then press the button again")
+        batch = _new_batch(self.library.path / "uploads")
+        for number, file in enumerate(files):
+            target = batch / Path(file).name
+            if target.exists():  # two files of one name in one upload
+                target = batch / str(number) / target.name
+                target.parent.mkdir()
+            shutil.copy2(file, target)
+        return self._ingest(f"{len(files)} uploaded file{'s' if len(files) > 1 else ''}", [batch])
+
+    def add_folder(self, path: str) -> Job:
+        """Ingests a file or folder of this machine in the background."""
+        self.check_writable()
+        if not self.trusted:
+            raise RetrievalError(
+                "folders of this machine can be named only where the page listens on 127.0.0.1 or asks for a password: "
+                "upload the files, or use `python -m ingest add`"
+            )
+        if not path.strip():
+            raise RetrievalError("no folder was named: write its path on the machine that runs this page")
+        folder = Path(path.strip()).expanduser()
+        if not folder.exists():
+            raise RetrievalError(f"{folder} does not exist on this machine: name a file or a folder")
+        return self._ingest(str(folder), [folder])
+
+    def add_encoder(self, spec: str) -> Job:
+        """Embeds everything with one more encoder, in the background."""
+        self.check_writable()
+        if not spec or not spec.strip():
+            raise RetrievalError("no encoder was chosen: pick one from the list")
+        spec = catalog.card(spec.strip()).spec
+        if spec in self.library.encoders:
+            raise RetrievalError(f"this library has {spec} already: choose another encoder")
+
+        def work(job: Job) -> Counts:
+            job.expect(sum(1 for f in self.library.files() if not f.reason))
+            return ingest(self.library, (), encoders=(spec,), on_event=job.event)
+
+        return self.board.start(f"encoder {spec}", work)
+
+    def _ingest(self, title: str, paths: Sequence[Path]) -> Job:
+        def work(job: Job) -> Counts:
+            sources = list(walk(paths))
+            job.expect(len(sources))
+            return ingest(self.library, sources, on_event=job.event)
+
+        return self.board.start(title, work)
+
+    def remove(self, paths: Sequence[str]) -> int:
+        """Takes paths out of the library (the files stay); gives the number of items removed."""
+        self.check_writable()
+        unknown = [p for p in paths if self.library.ledger.file(p) is None]
+        if unknown or not paths:
+            raise RetrievalError(
+                f"the library holds no file {', '.join(unknown) or '(none was named)'}: "
+                "write its path exactly as the page shows it"
+            )
+        return forget(self.library, paths)
+
+
+def _new_batch(folder: Path) -> Path:
+    """A new folder for one upload: files of the same name never meet, and captions stay with their files."""
+    stamp = time.strftime("%Y-%m-%d-%H%M%S")
+    for number in range(1, 1000):
+        batch = folder / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            batch.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return batch
+    raise RetrievalError(f"{folder} holds a thousand uploads of this second: try again")

@@ -1,0 +1,76 @@
+"""A small library for the page: pictures with captions that say their colours, a clip, a document, a passage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from ingest.pipeline import ingest
+from ingest.walk import walk
+from mmretrieval.library import Library
+
+ASSETS = Path(__file__).parent.parent / "assets"
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} **bold** violet"
+PICTURES = {
+    "red-apple": ("a red apple on a table", (200, 20, 20), {"subject": "food", "year": 1999}),
+    "red-car": ("a red car in the street", (210, 30, 25), {"subject": "transport", "year": 2005}),
+    "red-brick": ("a red brick wall", (180, 40, 30), {"subject": "buildings", "year": 2010}),
+    "green-tree": ("a green tree on a hill", (20, 160, 30), {"subject": "plants", "year": 2005}),
+    "green-frog": ("a green frog by the pond", (30, 170, 40), {"subject": "animals"}),
+    "blue-boat": ("a blue boat on the lake", (20, 40, 190), {"subject": "transport"}),
+    "blue-bird": ("a blue bird in flight", (30, 50, 200), {"subject": "animals"}),
+    "hostile": (HOSTILE, (140, 20, 180), {"note": HOSTILE}),
+}
+
+
+def draw(path: Path, colour: tuple[int, int, int], side: int = 96) -> None:
+    """A picture of a bright disc on a colour; no two of them have the same bytes."""
+    picture = Image.new("RGB", (side, side), colour)
+    ImageDraw.Draw(picture).ellipse((10, 10, 40 + colour[0] % 17, 40 + colour[2] % 13), fill=(250, 250, 220))
+    picture.save(path)
+
+
+def make_media(folder: Path) -> Path:
+    """The files of the library, with a captions file and one picture that is broken."""
+    folder.mkdir(parents=True)
+    lines = []
+    for name, (caption, colour, meta) in PICTURES.items():
+        draw(folder / f"{name}.png", colour)
+        lines.append(json.dumps({"path": f"{name}.png", "caption": caption, **meta}))
+    (folder / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "passage.txt").write_text("The lighthouse keeper writes down every ship that passes the cape.\n")
+    shutil.copy(ASSETS / "documents" / "two_pages.pdf", folder)
+    shutil.copy(ASSETS / "videos" / "vp9.webm", folder)
+    (folder / "vp9.txt").write_text("numbers counting on a grey card")
+    shutil.copy(ASSETS / "broken" / "truncated.png", folder)
+    return folder
+
+
+def make_library(folder: Path) -> Path:
+    """A library of those files under `folder`, with the encoder that needs no weights."""
+    media = make_media(folder / "media")
+    with Library.create(folder / "library", ("hashing",)) as library:
+        counts = ingest(library, list(walk([media])), workers=1)
+    assert counts.failed == 1, counts.failures
+    return folder / "library"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a library that the tests of a module share: they must leave it as it is."""
+    return make_library(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the page of a module keeps uploads."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("uploads")
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        yield folder

@@ -1,0 +1,129 @@
+"""The front door: options, refusals, and the named endpoints over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError, AuthenticationError
+
+from page import auth
+from tests.page.conftest import draw
+from tests.page.serving import ROOT, served
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "app.py", *options], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_help_is_quick_and_loads_neither_gradio_nor_torch() -> None:
+    program = "import sys, app\ntry:\n app.main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - started
+    assert "--read-only" in done.stdout
+    assert not re.search(r"'(gradio|torch|numpy)'", done.stdout)
+    assert seconds < 5  # under one on an idle machine
+
+
+def test_a_missing_library_says_how_to_make_one(tmp_path: Path) -> None:
+    done = run("--library", str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "python -m ingest add" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_public_page_without_a_password_must_be_meant(made: Path) -> None:
+    done = run("--library", str(made), "--host", "0.0.0.0")
+    assert done.returncode == 2 and "--yes-public" in done.stderr
+
+
+def test_a_broken_auth_file_stops_the_page(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("ada:plain\n")
+    done = run("--library", str(made), "--auth-file", str(tmp_path / "users"))
+    assert done.returncode == 2 and "line 1" in done.stderr
+
+
+def test_the_auth_line_is_made_by_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "page.auth", "ada"],
+        cwd=ROOT,
+        input="engine\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"ada:scrypt\$[0-9a-f]{32}\$[0-9a-f]{128}\n", done.stdout)
+
+
+# --- a read-only page behind a password, over HTTP -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def address(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    users = tmp_path_factory.mktemp("auth") / "users"
+    users.write_text(auth.line("ada", "engine") + "\n")
+    with served(made, "--read-only", "--auth-file", str(users)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, auth=("ada", "engine"), verbose=False, download_files=False)
+
+
+def test_strangers_are_kept_out(address: str) -> None:
+    with pytest.raises((AuthenticationError, ValueError)):
+        Client(address, auth=("ada", "wrong"), verbose=False)
+
+
+def test_search_by_name(client: Client) -> None:
+    found = client.predict(words="green frog", recipe="hashing@text", k=3, api_name="/search")
+    assert found["recipe"] == "hashing@text,sum" and len(found["hits"]) == 3
+    first = found["hits"][0]
+    assert first["text"] == "a green frog by the pond" and first["rank"] == 1 and first["trail"]
+    again = client.predict(item=first["id"], recipe="hashing@visual", k=3, api_name="/search")
+    assert first["id"] not in [hit["id"] for hit in again["hits"]]
+
+
+def test_search_by_picture(client: Client, tmp_path: Path) -> None:
+    draw(tmp_path / "p.png", (201, 21, 20))
+    picture = base64.b64encode((tmp_path / "p.png").read_bytes()).decode()
+    found = client.predict(picture=picture, recipe="hashing@visual", k=2, api_name="/search")
+    assert found["hits"][0]["text"] == "a red apple on a table"
+    with pytest.raises(AppError, match="base64"):
+        client.predict(picture="/etc/passwd!", api_name="/search")
+
+
+def test_what_is_wrong_reaches_the_caller(client: Client) -> None:
+    with pytest.raises(AppError, match="did you mean 'text'"):
+        client.predict(words="red", recipe="hashing@txt", api_name="/search")
+
+
+def test_compare_diagnose_and_status_by_name(client: Client) -> None:
+    both = client.predict(words="red", left="hashing@text", right="hashing@text", k=4, api_name="/compare")
+    assert both["left"] == both["right"] and both["overlap"] == 1.0 and both["rank_biased_overlap"] == pytest.approx(1)
+    gap = client.predict(encoder="hashing", diagnostic="gap", api_name="/diagnose")
+    assert gap["basis"]["pairs"] == 11 and "pair_cosine" in gap["numbers"]
+    status = client.predict(api_name="/status")
+    assert status["kinds"]["image"] == 8 and status["read_only"] is True
+
+
+def test_the_endpoints_of_a_read_only_page_refuse(client: Client, made: Path) -> None:
+    path = str(made.parent / "media" / "red-car.png")
+    for name, arguments in (
+        ("/add_folder", {"path": str(made.parent / "media")}),
+        ("/add_encoder", {"spec": "lite"}),
+        ("/remove", {"paths": [path]}),
+    ):
+        with pytest.raises(AppError, match="read-only"):
+            client.predict(**arguments, api_name=name)
+    assert client.predict(api_name="/status")["items"] == 12
