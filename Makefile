@@ -14,7 +14,7 @@ help:
 	@echo "make test     install what tests need and run them (browser tests need a Chromium)"
 	@echo "make check    lint, format, types, architecture"
 	@echo "make torture  kill ingests at random moments and compare (minutes)"
-	@echo "make bench    evaluate the sample set with each offline encoder"
+	@echo "make bench    evaluate the sample set: the numbers in README.md"
 	@echo "make setup    only make the environment in $(VENV)"
 	@echo "make clean    remove the environment, the demo's library, runs and caches"
 
@@ -48,8 +48,13 @@ check: setup-dev
 torture: setup-dev
 	$(RUN) $(BIN)/python -m pytest -m torture
 
+BENCH := $(BIN)/python -m eval run --dataset samples/evaluation
 bench: setup
-	$(RUN) $(BIN)/python -m eval run --dataset samples/evaluation --recipe lite@visual --recipe lite-0@visual --recipe hashing@visual
+	$(RUN) $(BENCH) --recipe lite@visual --recipe lite-0@visual --recipe hashing@visual --recipe lite@visual,center \
+	  --recipe lite@visual+lite-0@visual --recipe lite --recipe lite,gram --recipe lite,span
+	$(RUN) $(BENCH) --queries composed --recipe lite@visual
+	$(RUN) $(BENCH) --queries composed --recipe lite@visual --parts text
+	$(RUN) $(BENCH) --queries composed --recipe lite@visual --parts image
 
 clean:
 	rm -rf $(if $(filter .venv,$(VENV)),.venv) library runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

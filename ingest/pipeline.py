@@ -33,7 +33,8 @@ SCANS_AHEAD, READS_AHEAD = 32, 12
 # Cuts read in one task: a clip has many frames, so few at a time.
 CUTS_A_TASK = {"video": 2, "document": 4}
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 EventKind = Literal["found", "stored", "unchanged", "replaced", "removed", "failed", "ignored"]
 
 

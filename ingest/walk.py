@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from mmretrieval.errors import MediaError, RetrievalError
-from mmretrieval.media import KINDS
+from mmretrieval.media import KINDS, subtitles
 
 NOT_SOURCES = frozenset(
     {"attribution.md", "captions.jsonl", "corpus.jsonl", "queries.jsonl", "bank.jsonl", "qrels.tsv", "dataset.toml"}
 )
 SIDECARS = (".json", ".txt")
-SUBTITLES = (".srt", ".vtt")
 # Deeper metadata is no description of a file, and SQLite's JSON functions give up at 1000.
 NESTED = 32
 # What may have a sidecar: everything but passages.
@@ -95,7 +94,7 @@ def _files(root: Path, unread: list[OSError]) -> Iterator[Path]:
             suffix, about_media = path.suffix.lower(), path.stem in media
             if name.startswith(".") or name.lower() in NOT_SOURCES or not _is_file(path):
                 continue
-            if suffix in SUBTITLES or (suffix in SIDECARS and about_media):
+            if suffix in subtitles.SUFFIXES or (suffix in SIDECARS and about_media):
                 continue
             yield path
 
@@ -225,8 +224,8 @@ def _unstorable(value: Any, depth: int = 0) -> str:
 
 
 def beside(path: Path) -> str:
-    """Name, size and time of a video's subtitle files: they are cut into its words."""
+    """Name, size and time of a video's subtitle file: it is cut into its words."""
     if path.suffix.lower() not in KINDS["video"].suffixes:
         return ""
-    files = [f for f in (path.with_suffix(s) for s in SUBTITLES) if _exists(f)]
-    return " ".join(f"{f.suffix}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
+    found = subtitles.beside(path)
+    return f"{found.name}:{found.stat().st_size}:{found.stat().st_mtime_ns}" if found else ""

@@ -44,6 +44,18 @@ from mmretrieval.types import (
 DEPTH = 200
 # The null bank's scores are taken against at most this many items of a view, evenly spaced by id.
 NULL_ITEMS = 10_000
+# By how much of its items a view may change before a page takes the null bank's scores again.
+DRIFT = 0.02
+
+
+@dataclass(frozen=True)
+class Null:
+    """How the null bank scores on a view: mean and deviation, and the state of the view that they belong to."""
+
+    mean: float
+    deviation: float
+    change: int
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +102,7 @@ class Engine:
         self.library, self.exact = library, exact
         self._lock = threading.Lock()
         self._transformed: dict[tuple[Any, ...], tuple[tuple[Transform, ...], ExactStore]] = {}
-        self._nulls: dict[tuple[Any, ...], tuple[float, float]] = {}
+        self._nulls: dict[tuple[Any, ...], Null] = {}
 
     def rank(self, queries: Sequence[Query], recipe: str | Recipe, k: int = 10, depth: int | None = None) -> Run:
         """The k best items of each query, in order; k only cuts, it never changes an order.
@@ -155,21 +167,30 @@ class Engine:
             return _BANKS[key]
 
     def _null(self, space: Space, view: View, recipe: Recipe) -> tuple[float, float]:
-        """Mean and deviation of the null bank's scores on a view."""
-        change = self.library.ledger.last_change(space.encoder.card.space)
-        key = (space.encoder.card.space, change, recipe.transforms, view)
-        null = self._nulls.get(key)
-        if null is None:
-            matrix = self.library.matrices(space.encoder.card.spec).get(view)
-            ids = matrix.ids if matrix is not None else ()
-            step = max(1, -(-len(ids) // NULL_ITEMS))
-            rows, present = space.store.rows(view, ids[::step])
-            bank = space.turned("text", self._bank(space.encoder)).astype(np.float64)
-            scores = bank @ rows[present].astype(np.float64).T
-            deviation = float(scores.std()) if scores.size else 0.0
-            null = (float(scores.mean()) if scores.size else 0.0, deviation if deviation > 1e-9 else 1.0)
-            self._nulls = {k: v for k, v in self._nulls.items() if k[0] != key[0] or k[1] == key[1]} | {key: null}
-        return null
+        """Mean and deviation of the null bank's scores on a view.
+
+        An exact engine takes them from the library as it is. Another keeps them until the view has grown or shrunk by
+        DRIFT, so that searching while files come in does not read the library again after every batch.
+        """
+        name = space.encoder.card.space
+        key, change, count = (
+            (name, recipe.transforms, view),
+            self.library.ledger.last_change(name),
+            space.store.count(view),
+        )
+        known = self._nulls.get(key)
+        if known is not None and (
+            known.change == change or (not self.exact and abs(count - known.count) <= DRIFT * known.count)
+        ):
+            return known.mean, known.deviation
+        ids = self.library.ledger.items_with(name, view)
+        rows, present = space.store.rows(view, ids[:: max(1, -(-len(ids) // NULL_ITEMS))])
+        bank = space.turned("text", self._bank(space.encoder)).astype(np.float64)
+        scores = bank @ rows[present].astype(np.float64).T
+        deviation = float(scores.std()) if scores.size else 0.0
+        mean = float(scores.mean()) if scores.size else 0.0
+        self._nulls[key] = Null(mean, deviation if deviation > 1e-9 else 1.0, change, count)
+        return self._nulls[key].mean, self._nulls[key].deviation
 
     # --- one source ------------------------------------------------------------------------------------------------
 

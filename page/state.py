@@ -18,7 +18,7 @@ from ingest.walk import walk
 from ingest.workers import Workers
 from mmretrieval import catalog
 from mmretrieval.engine import Engine
-from mmretrieval.errors import LibraryBusy, RetrievalError
+from mmretrieval.errors import LibraryError, RetrievalError, StoreError
 from mmretrieval.library import Library
 from mmretrieval.recipe import parse
 from mmretrieval.types import Content, Part, Query
@@ -77,7 +77,7 @@ class Page:
         try:
             self.library.open_indexes()
             self.index_problem = ""
-        except LibraryBusy as error:
+        except (LibraryError, StoreError) as error:  # in use elsewhere, no room, or spoilt
             self.index_problem = f"{error}. Until then searches here scan all vectors, with the same results."
 
     def catch_up(self) -> None:

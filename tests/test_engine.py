@@ -256,3 +256,28 @@ def test_many_queries_in_one_call(library: Library, engine: Engine) -> None:
     assert [r.query for r in run.rankings] == [q.id for q in queries]
     assert run.rankings[-1] == engine.rank(queries[-1:], "hashing,gram", 3).rankings[0]
     json.dumps(run.meta)
+
+
+def test_a_growing_library_keeps_its_null_statistics_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with Library.create(tmp_path / "library", ["hashing"]) as grown:
+        page, judge = Engine(grown), Engine(grown, exact=True)
+        for seed in range(4):
+            drawing(seed).save(folder / f"{seed}.png")
+        ingest(grown, walk([folder]), workers=1)
+        first = [engine.rank([words("x")], "hashing").rankings[0].hits[0].score for engine in (page, judge)]
+        assert first[0] == pytest.approx(first[1], abs=1e-6)
+        monkeypatch.setattr("mmretrieval.engine.DRIFT", 0.3)
+        drawing(4).save(folder / "4.png")
+        ingest(grown, walk([folder]), workers=1)
+        page.rank([words("x")], "hashing")
+        assert next(iter(page._nulls.values())).count == 4
+        judge.rank([words("x")], "hashing")
+        assert next(iter(judge._nulls.values())).count == 5
+        drawing(5).save(folder / "5.png")
+        ingest(grown, walk([folder]), workers=1)
+        page.rank([words("x")], "hashing")
+        assert next(iter(page._nulls.values())).count == 6

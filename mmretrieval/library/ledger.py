@@ -346,6 +346,11 @@ class Ledger:
             found += [VectorRow(*row) for row in self.connection.execute(query, [space, *chunk])]
         return found
 
+    def items_with(self, space: str, view: View) -> list[str]:
+        """The ids of the items that have a view in a space, rising."""
+        query = "SELECT item FROM vectors WHERE space = ? AND view = ? ORDER BY item"
+        return [i for (i,) in self.connection.execute(query, (space, view))]
+
     def view_counts(self, space: str) -> dict[View, int]:
         """How many items have each view in a space."""
         rows = self.connection.execute("SELECT view, COUNT(*) FROM vectors WHERE space = ? GROUP BY view", (space,))

@@ -27,8 +27,9 @@ class Line:
 
 
 def beside(video: Path) -> Path | None:
-    """The subtitle file that belongs to a video: the same name with .srt, else with .vtt; None if there is none."""
-    return next((p for suffix in SUFFIXES if (p := video.with_suffix(suffix)).is_file()), None)
+    """The subtitle file of a video: the same name with .srt, else with .vtt (or in capitals); None if there is none."""
+    named = (video.with_suffix(s) for suffix in SUFFIXES for s in (suffix, suffix.upper()))
+    return next((path for path in named if path.is_file()), None)
 
 
 def subtitles(video: Path) -> list[Line]:
