@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmretrieval.errors import RetrievalError
+from mmretrieval.errors import RetrievalError, pick
 
 if TYPE_CHECKING:
     from ingest.pipeline import Counts
@@ -42,6 +42,10 @@ def add(
     library: LibraryOption,
     encoder: EncoderOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove what is gone from these folders.")] = False,
+    video_reader: Annotated[
+        str | None,
+        typer.Option("--video-reader", help="pyav (default) or decord; a library keeps the one it began with."),
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Read again what failed before.")] = False,
     workers: WorkersOption = 2,
     as_json: JsonOption = False,
@@ -51,11 +55,21 @@ def add(
     from ingest.progress import Progress
     from ingest.walk import walk
     from mmretrieval.library import Library
+    from mmretrieval.media.video import READERS
+    from mmretrieval.types import Settings
 
     for path in paths:
         if not path.exists():
             raise RetrievalError(f"{path} does not exist: name a file or a folder")
-    with Library.create(library, encoder or ()) as opened, Progress() as progress:
+    if video_reader:
+        pick(READERS, video_reader, "video reader")
+    settings = Settings(video_reader=video_reader) if video_reader else None
+    with Library.create(library, encoder or (), settings) as opened, Progress() as progress:
+        if video_reader and opened.settings.video_reader != video_reader:
+            raise RetrievalError(
+                f"this library reads videos with {opened.settings.video_reader}, and reads all of them alike: "
+                f"leave --video-reader out, or name a new folder for {video_reader}"
+            )
         sources = list(walk(paths))
         progress.expect(len(sources))
         counts = ingest(
@@ -105,6 +119,24 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
         print(f"  failed: {failure.path}: {failure.reason}", file=people)
     if as_json:
         print(json.dumps(asdict(state) | {"failed": [asdict(f) for f in failures]}))
+
+
+@app.command()
+def verify(library: LibraryOption, as_json: JsonOption = False) -> None:
+    """Read every vector and hold it against its checksum and the ledger. Exit 1 where something is wrong."""
+    from mmretrieval.library import Library
+    from mmretrieval.library.verify import verify as check
+
+    with Library.open(library) as opened:
+        found = check(opened)
+    people = sys.stderr if as_json else sys.stdout
+    for problem in found.problems:
+        print(f"problem: {problem}", file=people)
+    print(f"{found.vectors} vectors in {found.parts} parts, {len(found.problems)} problems", file=people)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    if found.problems:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -36,7 +36,8 @@ def write_part(folder: Path, ids: Sequence[str], views: Sequence[View], rows: Ar
     )
     temporary = folder / f".{name}.tmp"
     with temporary.open("wb") as sink:
-        pq.write_table(table, sink, compression="none")
+        # A dictionary of floats that never repeat only costs; views repeat.
+        pq.write_table(table, sink, compression="none", use_dictionary=["view"], write_statistics=["id", "view"])
         sink.flush()
         os.fsync(sink.fileno())
     temporary.rename(folder / name)

@@ -50,6 +50,8 @@ def test_add_status_forget(tmp_path: Path) -> None:
     status, said, _ = command("status", "--library", library, "--json")
     assert (status, said["items"], said["kinds"]) == (0, 3, {"image": 3})
     assert said["encoders"] == {"hashing": {"visual": 3}}
+    status, said, _ = command("verify", "--library", library, "--json")
+    assert (status, said["vectors"], said["problems"]) == (0, 3, [])
     status, said, _ = command("forget", folder / "1.png", "--library", library, "--json")
     assert (status, said["removed"]) == (0, 1)
     status, _, words = command("status", "--library", library)
@@ -65,6 +67,7 @@ def test_add_status_forget(tmp_path: Path) -> None:
         (("add", "samples/photos", "--library", "{}/new", "--encoder", "lite0"), "Did you mean"),
         (("add-encoder", "hashing", "--library", "{}/none"), "there is no library at"),
         (("add", "samples", "--library", "{}"), "holds no library.toml"),
+        (("add", "samples/videos", "--library", "{}/new", "--video-reader", "opencv"), "no video reader is called"),
     ],
 )
 def test_wrong_usage_is_2_and_says_the_way_out(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
@@ -115,3 +118,13 @@ def test_every_sound_asset_is_stored(tmp_path: Path) -> None:
     assert status == 0, words
     _, state, _ = command("status", "--library", library, "--json")
     assert set(state["kinds"]) == {"image", "video", "document", "text"}
+
+
+def test_a_library_keeps_its_video_reader(tmp_path: Path) -> None:
+    clip, library = ASSETS / "videos" / "short.mp4", tmp_path / "library"
+    words = ("add", clip, "--library", library, "--encoder", "hashing", "--video-reader")
+    status, said, _ = command(*words, "decord", "--json")
+    assert (status, said["stored"]) == (0, 1)
+    status, _, heard = command(*words, "pyav")
+    assert status == 2
+    assert "reads videos with decord" in heard
