@@ -18,37 +18,38 @@ help:
 	@echo "make setup    only make the environment in $(VENV)"
 	@echo "make clean    remove the environment, the demo's library, runs and caches"
 
-$(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11, or name one with PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
-# Stamps carry the contents of the requirement files, so that an unchanged environment is not asked again.
-setup: $(BIN)/python
-	@sum=$$(cat requirements.txt | sha256sum | cut -c1-16); if [ ! -f $(VENV)/.base-$$sum ]; then \
+# An environment without pip is one that could not be finished, and is made again. Stamps carry the contents of the
+# requirement files, so that an unchanged environment is not asked again, and one whose installation failed is.
+setup:
+	@if ! "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
+	  command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11, or name one with PYTHON=..."; exit 1; }; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: name another with PYTHON=..."; exit 1; }; \
+	  "$(PYTHON)" -m venv "$(VENV)" || { echo "$(PYTHON) cannot make an environment: install its venv module (Debian: python3.11-venv)"; exit 1; }; fi
+	@sum=$$(cat requirements.txt | sha256sum | cut -c1-16); if [ ! -f "$(VENV)/.base-$$sum" ]; then \
 	  echo "installing requirements.txt into $(VENV) (some minutes and 7 GB the first time)"; \
-	  $(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt && rm -f $(VENV)/.base-* && touch $(VENV)/.base-$$sum; fi
+	  "$(BIN)/python" -m pip install --disable-pip-version-check --quiet -r requirements.txt && rm -f "$(VENV)"/.base-* && touch "$(VENV)/.base-$$sum"; fi
 
 setup-dev: setup
-	@sum=$$(cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-16); if [ ! -f $(VENV)/.dev-$$sum ]; then \
-	  $(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt && rm -f $(VENV)/.dev-* && touch $(VENV)/.dev-$$sum; fi
+	@sum=$$(cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-16); if [ ! -f "$(VENV)/.dev-$$sum" ]; then \
+	  "$(BIN)/python" -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt && rm -f "$(VENV)"/.dev-* && touch "$(VENV)/.dev-$$sum"; fi
 
 demo: setup
-	$(RUN) $(BIN)/python -m ingest add samples --library $(LIBRARY) --encoder lite --encoder lite-0
-	$(RUN) $(BIN)/python app.py --library $(LIBRARY) --host $(HOST) --port $(PORT)
+	$(RUN) "$(BIN)/python" -m ingest add samples --library "$(LIBRARY)" --encoder lite --encoder lite-0
+	$(RUN) "$(BIN)/python" app.py --library "$(LIBRARY)" --host $(HOST) --port $(PORT)
 
 test: setup-dev
-	$(RUN) $(BIN)/python -m pytest -m "not torture"
+	$(RUN) "$(BIN)/python" -m pytest -m "not torture"
 
 check: setup-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(RUN) $(BIN)/python -m pytest -q tests/test_architecture.py
+	"$(BIN)/python" -m ruff check .
+	"$(BIN)/python" -m ruff format --check .
+	"$(BIN)/python" -m mypy
+	$(RUN) "$(BIN)/python" -m pytest -q tests/test_architecture.py
 
 torture: setup-dev
-	$(RUN) $(BIN)/python -m pytest -m torture
+	$(RUN) "$(BIN)/python" -m pytest -m torture
 
-BENCH := $(BIN)/python -m eval run --dataset samples/evaluation
+BENCH := "$(BIN)/python" -m eval run --dataset samples/evaluation
 bench: setup
 	$(RUN) $(BENCH) --recipe lite@visual --recipe lite-0@visual --recipe hashing@visual --recipe lite@visual,center \
 	  --recipe lite@visual+lite-0@visual --recipe lite --recipe lite,gram --recipe lite,span

@@ -62,7 +62,10 @@ def serve(
         stop.wait()
         demo.close(verbose=False)
     except OSError as error:
-        raise RetrievalError(f"the page cannot listen on {host}:{port} ({error}): choose another --port") from None
+        raise RetrievalError(
+            f"the page cannot listen on {host}:{port}, another program (or another page) does: choose another --port, "
+            f"or end that program ({str(error).split('. You can')[0]})"
+        ) from None
     finally:
         page.close()
         discard(folder)

@@ -1,8 +1,8 @@
 """A dataset through the library's own doors: ingested like a user's folder, ranked by the engine, mapped to corpus ids.
 
 A corpus entry may be several items (the clips of a video, the pages of a document), and one item may be several
-entries (the same bytes twice). An entry stands where its best-placed item stands, with that item's score, which is
-the greatest of its items' scores; entries of one item follow each other by id.
+entries (the same bytes twice). An entry stands where its best-placed item stands, with that item's score: the greatest
+of its items' scores, except after a reranker, whose scores need not fall. Entries of one item follow each other by id.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from eval.dataset import Asked, AskedPart, Dataset, Entry
 from eval.metrics import METRICS
 from mmretrieval.errors import BadFilter, DatasetError
 from mmretrieval.filters import parse_filter
+from mmretrieval.media import KINDS
 
 HEADER = ("query-id", "corpus-id", "score")
 TOML_KEYS = ("name", "licence", "source", "task", "main_metric")
-KINDS = ("image", "video", "document", "text")
 CORPUS_KEYS = ("id", "path", "text", "kind", "meta")
 QUERY_KEYS = ("id", "parts", "exclude", "subset", "filter")
 PART_KEYS = ("text", "image", "weight")

@@ -25,7 +25,7 @@ from mmretrieval import catalog
 from mmretrieval.errors import EncoderUnavailable, MediaError
 from mmretrieval.library import Library
 from mmretrieval.library.ledger import FileRow, meta_of
-from mmretrieval.types import Cut, Encoder, Item
+from mmretrieval.types import Card, Cut, Item
 
 BATCH = 32
 # How far scanning and reading run ahead; with 1024-pixel pictures the window holds some 50 MB.
@@ -85,7 +85,7 @@ def ingest(
     with storing(library):
         with library.write_lock():
             library.reload()
-            run = _Run(library, _loaded(library, encoders), retry, on_event, checkpoint)
+            run = _Run(library, _cards(library, encoders), retry, on_event, checkpoint)
             library.register(encoders)
             run.writer.sweep()
             with Workers(workers) as pool:
@@ -111,7 +111,7 @@ def forget(library: Library, paths: Sequence[str]) -> int:
                 removed = sum(drop_path(library, path) for path in paths)
             copies = [row for row in library.ledger.unfinished(()) if not row.words_hash]
             if copies:
-                run = _Run(library, _loaded(library), retry=False)
+                run = _Run(library, _cards(library), retry=False)
                 with Workers(1) as pool:
                     run.take(map(_source_of, copies), pool)
             remove_thumbnails(library)
@@ -119,15 +119,21 @@ def forget(library: Library, paths: Sequence[str]) -> int:
     return removed
 
 
-def _loaded(library: Library, more: Sequence[str] = ()) -> dict[str, Encoder]:
-    """The library's encoders, and more, by space; raises EncoderUnavailable for one that cannot be had."""
+def _cards(library: Library, more: Sequence[str] = ()) -> dict[str, Card]:
+    """The cards of the library's encoders, and of more, by space.
+
+    What is new is loaded at once, so that EncoderUnavailable comes before the library knows of it. The others are
+    loaded when there is something to embed: a run over unchanged files loads none.
+    """
     cards = [catalog.card(spec) for spec in (*library.encoders, *more)]
     for card in cards:
         if card.revision.startswith("random"):
             raise EncoderUnavailable(
                 f"{card.spec} has random weights: they are for benches and tests, not for a library"
             )
-    return {card.space: catalog.load(card.spec) for card in cards}
+        if card.spec not in library.encoders:
+            catalog.load(card.spec)
+    return {card.space: card for card in cards}
 
 
 class _Run:
@@ -136,14 +142,14 @@ class _Run:
     def __init__(
         self,
         library: Library,
-        encoders: dict[str, Encoder],
+        cards: dict[str, Card],
         retry: bool,
         on_event: Callable[[Event], None] = lambda _: None,
         checkpoint: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.library, self.retry, self.on_event = library, retry, on_event
-        self.planner = Planner(library.ledger, library.settings, [e.card for e in encoders.values()])
-        self.writer = Writer(library, encoders, checkpoint)
+        self.planner = Planner(library.ledger, library.settings, list(cards.values()))
+        self.writer = Writer(library, cards, checkpoint)
         self.totals: Counter[str] = Counter()
         self.failures: dict[str, str] = {}
         self.seen: set[str] = set()

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ingest.plan import Need, Plan
+from mmretrieval import catalog
 from mmretrieval.embedding import embed
 from mmretrieval.errors import BadVectors, LibraryError
 from mmretrieval.library import Library
 from mmretrieval.library.ledger import VectorRow
 from mmretrieval.library.parts import read_part, remove_orphans, write_part
-from mmretrieval.types import Array, Content, Encoder, View
+from mmretrieval.types import Array, Card, Content, Encoder, View
 
 SMALL_PART, MERGED_PART, MANY_PARTS = 2048, 8192, 16
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
@@ -37,9 +38,9 @@ class Writer:
     """Stores batches in a library whose write lock the caller holds. `checkpoint` is called between the steps."""
 
     def __init__(
-        self, library: Library, encoders: Mapping[str, Encoder], checkpoint: Callable[[str], None] = lambda _: None
+        self, library: Library, cards: Mapping[str, Card], checkpoint: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.library, self.encoders, self.checkpoint = library, encoders, checkpoint
+        self.library, self.cards, self.checkpoint = library, cards, checkpoint
         self.begun: set[str] = set()
         self.spoilt: set[str] = set()
         # Content that lost a path, and maybe a caption, since the plans on their way were made.
@@ -49,9 +50,9 @@ class Writer:
         """Embeds and stores; gives the reasons of those that an encoder could not turn into vectors, by place."""
         found: dict[str, list[tuple[int, VectorRow, Array]]] = {}
         bad: dict[int, str] = {}
-        for space, encoder in self.encoders.items():
+        for space in self.cards:
             for view in ("visual", "text"):
-                for place, key, row in self._embedded(encoder, space, view, works, bad):
+                for place, key, row in self._embedded(space, view, works, bad):
                     need = works[place].need
                     assert need is not None
                     found.setdefault(space, []).append((place, VectorRow(space, view, need.item.id, key, ""), row))
@@ -78,7 +79,7 @@ class Writer:
                 bad.setdefault(place, reasons[work.need.item.id])
 
     def _embedded(
-        self, encoder: Encoder, space: str, view: View, works: Sequence[Work], bad: dict[int, str]
+        self, space: str, view: View, works: Sequence[Work], bad: dict[int, str]
     ) -> list[tuple[int, str, Array]]:
         wanted = []
         for place, work in enumerate(works):
@@ -89,6 +90,7 @@ class Writer:
                 wanted.append((place, key, content))
         if not wanted:
             return []
+        encoder = catalog.load(self.cards[space].spec)
         try:
             vectors = embed(encoder, [c for _, _, c in wanted], "item")
         except BadVectors:
@@ -170,7 +172,7 @@ class Writer:
     def merge_small_parts(self) -> int:
         """Joins a space's many small parts into few; gives how many files were replaced. Old files go next time."""
         replaced = 0
-        for space in self.encoders:
+        for space in self.cards:
             small = self.library.ledger.small_parts(space, SMALL_PART)
             if len(small) < MANY_PARTS:
                 continue

@@ -46,6 +46,11 @@ DEPTH = 200
 NULL_ITEMS = 10_000
 # By how much of its items a view may change before a page takes the null bank's scores again.
 DRIFT = 0.02
+# The packages that decode, tokenise, multiply or search.
+PACKAGES = (
+    *("numpy", "torch", "torchvision", "open_clip_torch", "transformers", "tokenizers"),
+    *("pillow", "pillow_heif", "av", "decord", "pypdfium2", "qdrant-edge-py"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,6 @@ class Listed:
 
     found: Found
     stages: tuple[tuple[str, Found], ...] = ()
-
-    def then(self, stage: str, found: Found) -> Listed:
-        """The list after a further stage."""
-        return Listed(found, (*self.stages, (stage, found)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,7 +327,7 @@ def _described(space: Space) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """The versions of what can change a number."""
     found = {"python": platform.python_version()}
-    for package in ("mmretrieval", "numpy", "torch", "pillow", "qdrant-edge-py", "transformers", "open_clip_torch"):
+    for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

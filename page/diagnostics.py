@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
-from mmretrieval.diagnostics import DIAGNOSTICS
-from mmretrieval.errors import RetrievalError, pick
-from mmretrieval.types import VIEWS, Array, Finding, View
+from mmretrieval.diagnostics import DIAGNOSTICS, paired
+from mmretrieval.errors import pick
+from mmretrieval.types import Finding
 from page import plots
 from page.cards import title
 from page.notices import attempt, escape, notice, table
@@ -52,27 +51,10 @@ class Shown:
     problem: str = ""
 
 
-def paired(page: Page, encoder: str) -> tuple[dict[View, Array], list[str]]:
-    """The rows of the items that have pixels and words both, by view, row i of each being item i; and their ids."""
-    matrices = page.library.matrices(encoder)
-    wanted = [v for v in VIEWS if v in matrices and v != "joint"]
-    if len(wanted) < 2:
-        raise RetrievalError(
-            f"{encoder} has only {' and '.join(wanted) or 'no'} vectors here, and this compares pictures with their "
-            "words: add pictures with captions (captions.jsonl, or NAME.txt beside each), or documents"
-        )
-    ids = sorted(set.intersection(*(set(matrices[v].ids) for v in wanted)))
-    rows: dict[View, Array] = {}
-    for name in wanted:
-        places = {ident: i for i, ident in enumerate(matrices[name].ids)}
-        rows[name] = np.asarray(matrices[name].rows[[places[i] for i in ids]])
-    return rows, ids
-
-
 def find(page: Page, encoder: str, diagnostic: str, sample: int, seed: int) -> Finding:
     """Runs one diagnostic over the pairs of a space."""
     row = pick(DIAGNOSTICS, diagnostic, "diagnostic")
-    views, ids = paired(page, encoder)
+    views, ids = paired(page.library.matrices(encoder))
     return row.run(views, ids, seed=int(seed), sample=int(sample))
 
 

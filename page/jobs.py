@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ingest.pipeline import Counts, Event
+from ingest.progress import DONE
 from mmretrieval.errors import LibraryBusy
 from page.notices import attempt
-
-DONE = frozenset({"stored", "unchanged", "replaced"})
 
 
 @dataclass

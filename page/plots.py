@@ -34,7 +34,10 @@ def plane(series: Mapping[str, Any], captions: Mapping[str, str]) -> go.Figure:
                 hovertemplate="%{text}<extra></extra>",
             )
         )
-    return _dressed(figure, *series["axes"])
+    _dressed(figure, *series["axes"])
+    # Distances in the plane are distances of the space's projection only where both axes have one scale.
+    figure.update_layout(height=560, xaxis_constrain="domain", yaxis_scaleanchor="x", yaxis_constrain="domain")
+    return figure
 
 
 def volumes(series: Mapping[str, Any]) -> go.Figure:

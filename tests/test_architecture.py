@@ -1,4 +1,4 @@
-"""Imports point one way, the library names no model and prints nothing, and every table row keeps its promise."""
+"""Imports point one way, the library names no model and prints nothing, and nothing outgrows its file."""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ from typing import TypeAlias
 
 from mmretrieval.diagnostics.gap import gap
 from mmretrieval.diagnostics.gram import gram
+from mmretrieval.diagnostics.pairs import paired
 from mmretrieval.types import Finding, StageRow
+
+__all__ = ["DIAGNOSTICS", "Diagnostic", "paired"]
 
 Diagnostic: TypeAlias = Callable[..., Finding]
 

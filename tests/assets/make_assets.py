@@ -1,9 +1,8 @@
 """Make the tiny files that the tests read: one of every kind and variation, and one broken of each.
 
 Run `python tests/assets/make_assets.py` to write them anew beside this file. Besides this project's own
-requirements it needs reportlab (documents) and pillow-heif (HEIC). The encoders run on one thread and no clock
-is read, so the same versions of the libraries write the same bytes. README.md says what each file is and what
-holds for it.
+requirements it needs reportlab (documents). The encoders run on one thread and no clock is read, so the same versions
+of the libraries write the same bytes. README.md says what each file is and what holds for it.
 
 Names with a newline, and pictures that are huge only when decoded, do not belong in a repository: `write_odd_names`
 and `write_huge_png` make them where a test wants them.

@@ -49,6 +49,17 @@ def test_unchanged_files_are_not_opened(library: Library, pictures: Make) -> Non
     assert numbers(add(library, folder)) == {"unchanged": 3}
 
 
+def test_an_unchanged_run_loads_no_encoder(library: Library, pictures: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures(2)
+    add(library, folder)
+
+    def refuse(spec: str) -> None:
+        raise AssertionError(f"{spec} was loaded")
+
+    monkeypatch.setattr("mmretrieval.catalog.load", refuse)
+    assert numbers(add(library, folder)) == {"unchanged": 2}
+
+
 def test_a_renamed_file_keeps_its_vectors(library: Library, pictures: Make) -> None:
     folder = pictures(2)
     add(library, folder)

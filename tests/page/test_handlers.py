@@ -277,7 +277,7 @@ def test_a_diagnosis_shows_sentence_figure_numbers_and_sample(page: Page, name: 
 
 
 def test_pairs_are_rows_of_the_same_item(page: Page) -> None:
-    rows, ids = diagnostics.paired(page, "hashing")
+    rows, ids = diagnostics.paired(page.library.matrices("hashing"))
     matrices = page.library.matrices("hashing")
     for view, matrix in matrices.items():
         places = {ident: i for i, ident in enumerate(matrix.ids)}
