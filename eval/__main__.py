@@ -49,7 +49,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Where the folders of runs go.", file_okay=False)] = Path("runs"),
     library: Annotated[
         Path | None,
-        typer.Option(help="Library that keeps the embeddings (default: OUT/.libraries/NAME-HASH).", file_okay=False),
+        typer.Option(
+            help="Library for evaluations alone that keeps the embeddings (default: OUT/.libraries/NAME-HASH).",
+            file_okay=False,
+        ),
     ] = None,
     queries: AskingOption = "all",
     parts: Annotated[

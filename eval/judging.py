@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.dataset import Asked, AskedPart, Dataset, Entry, text_hash
 from eval.runs import Ranked, slug
-from mmretrieval.errors import DatasetError, MediaError
+from mmretrieval.errors import DatasetError, LibraryError, MediaError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mmretrieval.library import Library
     from mmretrieval.types import Item, Part, Query, Ranking, Settings
 
+# The file that says that a library was made for evaluations, and may take a corpus's words for those of its files.
+MARK = "evaluation.txt"
 AT_ONCE = 256  # queries ranked together; bounds the pictures held in memory
 
 
@@ -85,11 +87,18 @@ def shelve(
 
     What is there already is not embedded again. `own` says that the library is the dataset's alone: what the corpus
     no longer names is removed. Files that failed before are tried again, since a score should not hang on bad luck.
+    Raises LibraryError for somebody's own library: the corpus's words would replace their captions.
     """
     from ingest.pipeline import ingest
     from mmretrieval.library import Library
 
+    if not own and (folder / "library.toml").exists() and not (folder / MARK).exists():
+        raise LibraryError(
+            f"{folder} is a library of somebody's files: an evaluation would replace their captions by the "
+            "corpus's. Leave --library out, or name a new folder"
+        )
     library = Library.create(folder, encoders=encoders)
+    (library.path / MARK).write_text("Made by `python -m eval run`; its captions are those of the corpora.\n")
     prune = (Path(library.path.anchor),) if own else ()
     counts = ingest(
         library, sources(dataset), encoders=encoders, prune=prune, retry=True, workers=workers, on_event=on_event

@@ -19,7 +19,6 @@ from eval.dataset import Asked, AskedPart, Dataset, Entry
 from eval.metrics import METRICS
 from mmretrieval.errors import BadFilter, DatasetError
 from mmretrieval.filters import parse_filter
-from mmretrieval.media import KINDS
 
 HEADER = ("query-id", "corpus-id", "score")
 TOML_KEYS = ("name", "licence", "source", "task", "main_metric")
@@ -164,6 +163,8 @@ class _Reader:
     # --- one record --------------------------------------------------------------------------------------------
 
     def _entry(self, record: Mapping[str, Any], ident: str) -> Entry:
+        from mmretrieval.media import KINDS
+
         _keys(record, CORPUS_KEYS)
         path, text = record.get("path"), record.get("text", "")
         if not isinstance(text, str):

@@ -37,9 +37,9 @@ class Comparison:
 def compare(a: Mapping[str, float], b: Mapping[str, float], metric: str, *, seed: int = 0) -> Comparison:
     """The paired comparison of two runs' values by query.
 
-    p: permutation test that swaps the two runs query by query, 9,999 times (scipy, `permutation_type="samples"`). The
-    interval: 2.5th and 97.5th percentile of the mean difference over as many bootstrap samples of the queries. Raises
-    DatasetError where the runs share fewer than two queries.
+    p: permutation test that swaps the two runs query by query, 9,999 times, or in every way where there are fewer
+    (scipy, `permutation_type="samples"`). The interval: 2.5th and 97.5th percentile of the mean difference over 9,999
+    bootstrap samples of the queries. Raises DatasetError where the runs share fewer than two queries.
     """
     from scipy import stats
 

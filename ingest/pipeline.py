@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ingest.plan import Need, Plan, Planner, file_row
-from ingest.walk import Source, beside, spelled
+from ingest.walk import Source, beside, spelled, trouble
 from ingest.workers import Reading, Scan, Workers, read, scan, scan_text
 from ingest.writer import Work, Writer, drop_path, remove_thumbnails, storing
 from mmretrieval import catalog
-from mmretrieval.errors import EncoderUnavailable, MediaError
+from mmretrieval.errors import MediaError
 from mmretrieval.library import Library
 from mmretrieval.library.ledger import FileRow, meta_of
-from mmretrieval.types import Card, Cut, Item
+from mmretrieval.types import Cut, Item
 
 BATCH = 32
 # How far scanning and reading run ahead; with 1024-pixel pictures the window holds some 50 MB.
@@ -78,20 +78,22 @@ def ingest(
 
     Whatever in the library is not complete, because an encoder is new or an earlier run was killed, is completed too.
     `prune` removes what is in the ledger below these folders but not among the sources. `retry` reads again what
-    failed before. Raises LibraryBusy while another process writes, EncoderUnavailable before anything is stored, and
+    failed before. Raises LibraryBusy while another process writes, EncoderUnavailable (for one of `encoders` before the
+    library knows of it, for another before any vector is stored: it is loaded when there is something to embed), and
     LibraryError where the disk is full; what was stored until then stays.
     """
     started = time.perf_counter()
     with storing(library):
         with library.write_lock():
             library.reload()
-            run = _Run(library, _cards(library, encoders), retry, on_event, checkpoint)
             library.register(encoders)
+            run = _Run(library, retry, on_event, checkpoint)
             run.writer.sweep()
             with Workers(workers) as pool:
                 run.take(sources, pool)
                 run.prune(prune)
                 run.finish(pool)
+            run.settle()
             run.writer.drop_unreferenced()
             run.writer.merge_small_parts()
         checkpoint("index")
@@ -111,29 +113,12 @@ def forget(library: Library, paths: Sequence[str]) -> int:
                 removed = sum(drop_path(library, path) for path in paths)
             copies = [row for row in library.ledger.unfinished(()) if not row.words_hash]
             if copies:
-                run = _Run(library, _cards(library), retry=False)
+                run = _Run(library, retry=False)
                 with Workers(1) as pool:
                     run.take(map(_source_of, copies), pool)
             remove_thumbnails(library)
         library.update_indexes()
     return removed
-
-
-def _cards(library: Library, more: Sequence[str] = ()) -> dict[str, Card]:
-    """The cards of the library's encoders, and of more, by space.
-
-    What is new is loaded at once, so that EncoderUnavailable comes before the library knows of it. The others are
-    loaded when there is something to embed: a run over unchanged files loads none.
-    """
-    cards = [catalog.card(spec) for spec in (*library.encoders, *more)]
-    for card in cards:
-        if card.revision.startswith("random"):
-            raise EncoderUnavailable(
-                f"{card.spec} has random weights: they are for benches and tests, not for a library"
-            )
-        if card.spec not in library.encoders:
-            catalog.load(card.spec)
-    return {card.space: card for card in cards}
 
 
 class _Run:
@@ -142,12 +127,12 @@ class _Run:
     def __init__(
         self,
         library: Library,
-        cards: dict[str, Card],
         retry: bool,
         on_event: Callable[[Event], None] = lambda _: None,
         checkpoint: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.library, self.retry, self.on_event = library, retry, on_event
+        cards = {card.space: card for card in map(catalog.card, library.encoders)}
         self.planner = Planner(library.ledger, library.settings, list(cards.values()))
         self.writer = Writer(library, cards, checkpoint)
         self.totals: Counter[str] = Counter()
@@ -210,9 +195,13 @@ class _Run:
                 yield replace(row, kind=found.kind, sha256=found.sha256), found.cuts
 
     def _changed(self, sources: Iterable[Source]) -> Iterator[tuple[Source, FileRow]]:
-        for source in sources:
-            self.seen.add(source.path)
-            known = self.library.ledger.file(source.path) if _storable(source.path) else None
+        for given in sources:
+            self.seen.add(given.path)
+            known = self.library.ledger.file(given.path) if _storable(given.path) else None
+            source = given
+            if known is not None and given.unsure and not known.reason:
+                # Its caption may stand on the line that cannot be read: better yesterday's words than none.
+                source = replace(given, caption=known.caption, lang=known.lang, meta=meta_of(known))
             size, mtime_ns = _stat(source)
             if known is not None and known.inline and source.data is None:
                 size, mtime_ns = known.size, known.mtime_ns  # there is no file: the ledger has its words
@@ -334,6 +323,15 @@ class _Run:
             before = self.totals["unchanged"]
             self.take(map(_source_of, rows), pool)
             self.totals["unchanged"] = before  # they were counted when they were met
+
+    def settle(self) -> None:
+        """Forgets complaints about folders and caption files that are in order now, or gone."""
+        for row in list(self.library.ledger.files(failed=True)):
+            path = Path(row.path)
+            ours = path.name == "captions.jsonl" or path.is_dir()
+            if ours and row.path not in self.seen and not trouble(path):
+                with self.library.ledger.transaction():
+                    self.library.ledger.drop_file(row.path)
 
     def _unfinished(self) -> list[FileRow]:
         rows = self.library.ledger.unfinished(card.space for card in self.planner.cards)

@@ -8,6 +8,8 @@ from typing import Self
 
 from ingest.pipeline import Event
 
+# How many items must be through before the time left is worth estimating.
+STEADY = 64
 DONE = frozenset({"stored", "unchanged", "replaced"})
 
 
@@ -68,5 +70,6 @@ class Progress:
             self.bar.update(self.task, total=total or None, completed=self.done, rate=rate, failures=failures)
         elif time.monotonic() - self.told > self.every:
             self.told = time.monotonic()
-            left = f", about {(total - self.done) * seconds / self.done:.0f} s left" if self.done else ""
+            # The first items wait for encoders to load: an estimate from them would frighten.
+            left = f", about {(total - self.done) * seconds / self.done:.0f} s left" if self.done >= STEADY else ""
             self.console.print(f"{self.done}/{total} items, {rate}{left} {failures}".rstrip(), highlight=False)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ CAPTIONED = frozenset(s for name, kind in KINDS.items() if name != "text" for s 
 class Source:
     """One file to ingest, with the words given to it; `data` holds the text where there is no file behind `path`.
 
-    `beside` changes when its subtitle file does. `problem` says why its caption cannot be read: the file then counts
-    as failed, and nothing is guessed.
+    `beside` changes when its subtitle file does. `problem` says why its own caption cannot be read: the file then
+    counts as failed, and nothing is guessed. `unsure`: it has no caption, but a line that cannot be read may be its.
     """
 
     path: str
@@ -44,13 +44,14 @@ class Source:
     data: bytes | None = None
     beside: str = ""
     problem: str = ""
+    unsure: bool = False
 
 
 def walk(paths: Iterable[Path | str]) -> Iterator[Source]:
     """The sources below the paths, each once, in sorted order.
 
-    A folder that cannot be listed is a source with a problem. Raises RetrievalError for a path that is not there, or is
-    neither a file nor a folder.
+    A folder that cannot be listed, and a captions.jsonl with a bad line, is a source with a problem. Raises
+    RetrievalError for a path that is not there, or is neither a file nor a folder.
     """
     seen: set[str] = set()
     captions = _Captions()
@@ -69,6 +70,15 @@ def walk(paths: Iterable[Path | str]) -> Iterator[Source]:
             if str(error.filename) not in seen:
                 seen.add(str(error.filename))
                 yield Source(str(error.filename), problem=f"the folder cannot be listed: {error.strerror}")
+    for file, problem in captions.problems():
+        yield Source(str(file), problem=problem)
+
+
+def trouble(path: Path) -> str:
+    """What is wrong now with a folder or a captions.jsonl that a walk has complained of; nothing where all is well."""
+    if path.is_dir():
+        return "" if os.access(path, os.R_OK | os.X_OK) else "the folder cannot be listed"
+    return _problem(path, _read_captions(path)[1]) if path.name == "captions.jsonl" and _exists(path) else ""
 
 
 def spelled(path: Path | str) -> Path:
@@ -112,14 +122,20 @@ class _Captions:
 
     def __init__(self) -> None:
         self.tables: dict[Path, dict[str, dict[str, Any]]] = {}
-        self.problems: dict[Path, str] = {}
+        self.bad: dict[Path, list[str]] = {}
 
     def source(self, path: Path) -> Source:
         try:
-            words = self._sidecar(path) or self._listed(path) or {}
-            return _source(path, words)
+            words = self._sidecar(path) or self._listed(path)
+            source = _source(path, words or {})
         except MediaError as error:
             return Source(str(path), problem=str(error))
+        return replace(source, unsure=words is None and any(folder in self.bad for folder in path.parents))
+
+    def problems(self) -> list[tuple[Path, str]]:
+        """The caption files that hold lines which cannot be read, and why."""
+        files = ((folder / "captions.jsonl", bad) for folder, bad in sorted(self.bad.items()))
+        return [(file, _problem(file, bad)) for file, bad in files]
 
     def _sidecar(self, path: Path) -> dict[str, Any] | None:
         if path.suffix.lower() not in CAPTIONED:
@@ -133,23 +149,17 @@ class _Captions:
 
     def _listed(self, path: Path) -> dict[str, Any] | None:
         for folder in path.parents:
-            table = self._table(folder)
-            entry = table.get(path.relative_to(folder).as_posix())
+            entry = self._table(folder).get(path.relative_to(folder).as_posix())
             if entry is not None:
                 return entry
         return None
 
     def _table(self, folder: Path) -> dict[str, dict[str, Any]]:
         if folder not in self.tables:
-            self.tables[folder] = {}
             file = folder / "captions.jsonl"
-            if _exists(file):
-                try:
-                    self.tables[folder] = _read_captions(file)
-                except MediaError as error:
-                    self.problems[folder] = str(error)
-        if folder in self.problems:
-            raise MediaError(self.problems[folder])
+            self.tables[folder], bad = _read_captions(file) if _exists(file) else ({}, [])
+            if bad:
+                self.bad[folder] = bad
         return self.tables[folder]
 
 
@@ -158,20 +168,34 @@ def _exists(file: Path) -> bool:
     return os.access(file, os.F_OK) and file.is_file()
 
 
-def _read_captions(file: Path) -> dict[str, dict[str, Any]]:
+def _read_captions(file: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The entries by path, and what is wrong with each line that is none."""
     table: dict[str, dict[str, Any]] = {}
+    bad: list[str] = []
+    try:
+        text = _text(file)
+    except MediaError as error:
+        return {}, [str(error)]
     # Not splitlines: a caption may hold characters that it takes for line ends, such as U+2028.
-    for number, line in enumerate(_text(file).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        entry = _object(line, file, number)
-        path = entry.pop("path", None)
-        if not isinstance(path, str) or not path:
-            raise MediaError(
-                f'{file} line {number} has no "path": write the file it describes, relative to {file.parent}'
-            )
-        table[Path(path).as_posix()] = entry
-    return table
+        try:
+            entry = _object(line, file, number)
+            path = entry.pop("path", None)
+            if not isinstance(path, str) or not path:
+                raise MediaError(
+                    f'{file} line {number} has no "path": write the file it describes, relative to {file.parent}'
+                )
+            table[Path(path).as_posix()] = entry
+        except MediaError as error:
+            bad.append(str(error))
+    return table, bad
+
+
+def _problem(file: Path, bad: Sequence[str]) -> str:
+    more = f", and {len(bad) - 1} more lines cannot be read" if len(bad) > 1 else ""
+    return f"{bad[0]}{more}; files without a caption keep the one they had" if bad else ""
 
 
 def _object(text: str, file: Path, number: int) -> dict[str, Any]:

@@ -276,16 +276,18 @@ def _item_row(space: Space, ident: str) -> Array:
 def _best_view(found: Mapping[View, Found], nulls: Mapping[View, tuple[float, float]], depth: int) -> Found:
     """The lists as one: scores standardised by the null bank's, an item's score is that of its best view.
 
-    Cutting each list at `depth` loses nothing of the first `depth` places: whatever was cut has `depth` items of its
-    own view before it.
+    Where best views tie (the clips of a film share its caption) the other view decides, then the id. Cutting each list
+    at `depth` loses nothing of the first `depth` places: whatever was cut has `depth` items of its own view before it.
     """
-    best: dict[str, float] = {}
+    scores: dict[str, list[float]] = {}
     for view, listed in found.items():
         mean, deviation = nulls[view]
         for ident, score in zip(listed.ids, (listed.scores - mean) / deviation, strict=True):
-            best[ident] = max(best.get(ident, -np.inf), float(score))
-    whole = Found.ordered(list(best), list(best.values()))
-    return Found(whole.ids[:depth], whole.scores[:depth])
+            scores.setdefault(ident, []).append(float(score))
+    # A shorter list, of an item that lacks a view, comes after a longer one that begins alike.
+    falling = {ident: [*sorted(-v for v in values), np.inf] for ident, values in scores.items()}
+    order = sorted(falling, key=lambda ident: (falling[ident], ident))[:depth]
+    return Found(tuple(order), np.array([-falling[ident][0] for ident in order], dtype=np.float64))
 
 
 def _fused(lists: Sequence[Listed], fuser: Stage | None) -> Listed:

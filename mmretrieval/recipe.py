@@ -33,6 +33,8 @@ SLOTS: tuple[tuple[str, Mapping[str, StageRow[Any]], Literal["one", "many"]], ..
 )
 DEFAULT_COMPOSER = "sum"
 DEFAULT_FUSER = "rrf"
+# More than anybody can interpret; a page must not be kept busy by one visitor's list of a thousand.
+LONGEST = 16
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def parse(text: str) -> Recipe:
     head, *rest = (piece.strip() for piece in text.strip().split(","))
     if not head:
         raise BadRecipe(f"recipe {text!r} names no encoder: begin with one, as in lite@visual")
+    if len(rest) + head.count("+") > LONGEST:
+        raise BadRecipe(f"recipe {text[:60]!r}... has more than {LONGEST} encoders and stages: leave some out")
     sources = tuple(_source(piece.strip(), text) for piece in head.split("+"))
     if len(set(sources)) != len(sources):
         raise BadRecipe(f"recipe {text!r} names the same encoder and view twice")

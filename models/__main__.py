@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _list(given.json)
         return _show(given.spec, given.json) if given.command == "show" else _remake_class_texts()
     except RetrievalError as error:
-        print(error, file=sys.stderr)
-        return 1
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def _row(spec: str) -> dict[str, Any]:

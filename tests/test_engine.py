@@ -83,6 +83,20 @@ def test_all_views_standardise_by_the_null_bank_and_take_the_best(library: Libra
     assert {m.stage for h in hits for m in h.trail} == {"hashing@visual", "hashing@text", "hashing@all"}
 
 
+def test_where_best_views_tie_the_other_view_decides(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for seed in range(6):  # one caption for all: their text vectors are the same
+        drawing(seed).save(folder / f"{seed}.png")
+        (folder / f"{seed}.txt").write_text("a red fox on a hill")
+    with Library.create(tmp_path / "library", ["hashing"]) as same:
+        ingest(same, walk([folder]), workers=1)
+        hits = Engine(same, exact=True).rank([words("a red fox on a hill")], "hashing").rankings[0].hits
+        assert len({h.score for h in hits}) == 1
+        visual = [next(m.rank for m in h.trail if m.stage == "hashing@visual") for h in hits]
+        assert visual == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.parametrize("recipe", ["hashing@text", "hashing", "hashing@text+hashing@visual", "hashing,gram:5"])
 def test_k_only_cuts(engine: Engine, recipe: str) -> None:
     whole = ids(engine, words("the red whale"), recipe, 12)

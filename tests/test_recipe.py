@@ -187,3 +187,10 @@ def test_a_row_with_several_parameters(monkeypatch):
     with pytest.raises(BadRecipe, match="several's b is a number from 0 to 1"):
         parse("lite,several:3:2")
     assert math.isclose(parse("lite,several").rerankers[0].arguments[1], 0.5)
+
+
+def test_a_recipe_of_endless_stages_is_refused() -> None:
+    with pytest.raises(BadRecipe, match="more than 16"):
+        parse("lite" + ",center" * 17)
+    with pytest.raises(BadRecipe, match="more than 16"):
+        parse("+".join(f"lite{n}" for n in range(18)))

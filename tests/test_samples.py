@@ -1,4 +1,4 @@
-"""What is said of samples/: how much of what, under whose name, ingested as it is; and that meaning beats chance there."""
+"""What is said of samples/: how much of what, under whose name; and that meaning beats chance there."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_meaning_beats_no_understanding_and_chance_on_the_photographs(tmp_path: 
     said = json.loads(done.stdout.splitlines()[-1])
     lite, hashing = (said["recipes"][name] for name in names)
     assert lite["queries"] >= 50
-    assert lite["hit@10"] > max(hashing["hit@10"], said["chance"]["hit@10"]) + 0.25
+    assert lite["hit@10"] > max(hashing["hit@10"], said["chance"]["hit@10"]) + 0.4
     assert lite["ndcg@10"] > 2 * hashing["ndcg@10"]
 
 

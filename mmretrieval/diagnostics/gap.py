@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval import geometry
-from mmretrieval.diagnostics.sampling import RESAMPLES, draw, interval, means, require, resamples
+from mmretrieval.diagnostics.sampling import RESAMPLES, caution, draw, interval, means, require, resamples
 from mmretrieval.geometry import Numbers
 from mmretrieval.types import Array, Finding, View
 
@@ -186,5 +186,5 @@ def _sentence(n: int, numbers: Mapping[str, float], intervals: Mapping[str, tupl
         f"{said}, and an item's picture and text have a mean cosine of {numbers['pair_cosine']:.2f}; after "
         f"mean-centring these are {numbers['centroid_distance_centred']:.2f} and "
         f"{numbers['pair_cosine_centred']:.2f} on pairs held back. "
-        f"A gap alone does not say that retrieval suffers: evaluate with and without center."
+        f"A gap alone does not say that retrieval suffers: evaluate with and without center." + caution(n)
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.diagnostics.sampling import RESAMPLES, draw, interval, means, resamples
+from mmretrieval.diagnostics.sampling import RESAMPLES, caution, draw, interval, means, resamples
 from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import Numbers, blocks, directions, gram_factors, gram_volume
 from mmretrieval.types import Array, Finding, View
@@ -156,4 +156,4 @@ def _sentence(
             f" The part of it that depends on the query, its sine to the item's span, does so in "
             f"{numbers['auc_sine']:.0%}."
         )
-    return said
+    return said + caution(n)

@@ -15,6 +15,15 @@ from mmretrieval.geometry import Numbers
 from mmretrieval.types import Array, View
 
 RESAMPLES = 1000
+# Below so many items a bootstrap interval is too narrow to be trusted (and is a point where all agree).
+FEW = 30
+
+
+def caution(items: int) -> str:
+    """What a finding over so few items must add; nothing from FEW on."""
+    if items >= FEW:
+        return ""
+    return f" With only {items} items the intervals say little: add more before you rely on them."
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmretrieval import catalog
-from mmretrieval.errors import LibraryBusy, NotALibrary, UnknownName
+from mmretrieval.errors import EncoderUnavailable, LibraryBusy, NotALibrary, UnknownName
 from mmretrieval.filters import Filter
 from mmretrieval.library.index import OPTIMISE_FROM, SpaceIndex, build_generation, graph_points
 from mmretrieval.library.ledger import FileRow, Ledger
@@ -80,7 +80,11 @@ class Library:
 
     @classmethod
     def create(cls, path: Path | str, encoders: Sequence[str] = (), settings: Settings | None = None) -> Library:
-        """A new, empty library at `path`; an existing one there is opened as it is. Unknown encoders are refused."""
+        """A new, empty library at `path`; an existing one there is opened as it is.
+
+        Raises UnknownName or EncoderUnavailable for an encoder that is not to be had, before anything is made: a
+        library cannot be without the encoders that it was made with.
+        """
         folder = Path(path).expanduser().resolve()
         if (folder / "library.toml").exists():
             return cls.open(folder)
@@ -90,7 +94,7 @@ class Library:
         if foreign and not (folder / "library.toml").exists():  # it is there now where another process was quicker
             raise NotALibrary(f"{folder} is not empty and holds no library.toml: name a new or empty folder")
         wanted = encoders or (catalog.default_encoder(),)
-        specs = tuple(dict.fromkeys(catalog.card(e).spec for e in wanted))
+        specs = tuple(dict.fromkeys(_usable(e) for e in wanted))
         library = cls(folder, LibraryConfig(specs, f"{specs[0]}@all", settings or Settings()))
         with library.write_lock():
             if (folder / "library.toml").exists():
@@ -133,8 +137,12 @@ class Library:
         sync_folder(self.path)
 
     def register(self, encoders: Sequence[str]) -> tuple[str, ...]:
-        """Adds encoders to library.toml; gives those that are new. Vectors come with the next ingest."""
-        new = tuple(e for e in dict.fromkeys(catalog.card(e).spec for e in encoders) if e not in self.encoders)
+        """Adds encoders to library.toml; gives those that are new. Vectors come with the next ingest.
+
+        Raises UnknownName or EncoderUnavailable for one that is not to be had, before any is added.
+        """
+        wanted = dict.fromkeys(catalog.card(e).spec for e in encoders)
+        new = tuple(_usable(e) for e in wanted if e not in self.encoders)
         if new:
             self.config = replace(self.config, encoders=(*self.encoders, *new))
             self._save()
@@ -358,6 +366,15 @@ class Library:
         contents = [*([Content(text=text)] if text else []), *([Content(image=image)] if image is not None else [])]
         query = Query(tuple(Part(content) for content in contents))
         return Engine(self).rank([query], recipe or self.default_recipe, k).rankings[0]
+
+
+def _usable(encoder: str) -> str:
+    """The canonical spec of an encoder that is loaded now, so that no library depends on one that is not to be had."""
+    card = catalog.card(encoder)
+    if card.revision.startswith("random"):
+        raise EncoderUnavailable(f"{card.spec} has random weights: they are for benches and tests, not for a library")
+    catalog.load(card.spec)
+    return card.spec
 
 
 def _read_config(file: Path) -> LibraryConfig:

@@ -59,6 +59,16 @@ def test_a_gap_is_seen_closes_by_centring_and_lies_in_its_interval():
     assert "does not say that retrieval suffers" in found.sentence
 
 
+def test_the_corrected_distance_is_the_root_of_the_mean_over_pairs_of_different_items():
+    views, ids = pairs(4, 50, offset=1.0)
+    z = directions(views["visual"]) - directions(views["text"])
+    products = z @ z.T
+    expected = np.sqrt((products.sum() - np.trace(products)) / (50 * 49))
+    found = run(views, ids).numbers
+    assert found["centroid_distance_corrected"] == pytest.approx(expected, abs=1e-9)
+    assert found["centroid_distance_corrected"] < found["centroid_distance"]
+
+
 def test_no_gap_is_not_made_one_by_noise():
     views, ids = pairs(1, 120, noise=3.0)
     found = run(views, ids)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.judging import Shelf, library_folder, rank, shelve, source_path, sources
+from eval.judging import MARK, Shelf, library_folder, rank, shelve, source_path, sources
 from eval.reading import load
 from eval.runs import Ranked
 from ingest.pipeline import ingest
 from ingest.walk import Source
 from mmretrieval.engine import Engine
-from mmretrieval.errors import DatasetError
+from mmretrieval.errors import DatasetError, LibraryError
 from mmretrieval.library import Library
 from mmretrieval.types import Content, Part, Query
 
@@ -99,6 +99,9 @@ def test_other_things_in_a_given_library_are_not_ranked(write: Any, tmp_path: Pa
     with Library.create(tmp_path / "shared", encoders=("hashing",)) as library:
         others = [Source(f"/other/{i}", data=f"a red square number {i}".encode()) for i in range(5)]
         ingest(library, others, workers=1)
+    with pytest.raises(LibraryError, match="somebody's files"):
+        shelve(load(write()), tmp_path / "shared", ("hashing",), own=False, workers=1)
+    (tmp_path / "shared" / MARK).touch()
     shared, shelf = ranked(folder, tmp_path / "shared", "hashing@text", own=False)
     assert shelf.strangers
     assert shared == alone

@@ -176,14 +176,35 @@ def test_a_broken_file_is_reported_kept_and_retried(library: Library, pictures: 
     assert numbers(add(library, folder, retry=True)) == {"unchanged": 3, "failed": 1}
 
 
-def test_a_broken_caption_file_guesses_nothing(library: Library, pictures: Make) -> None:
-    folder = pictures(1)
-    (folder / "captions.jsonl").write_text('{"path": "0.png", "caption": "x"}\n{"path": \n')
+def test_a_bad_caption_line_costs_only_itself(library: Library, pictures: Make) -> None:
+    folder = pictures(3)
+    good = ['{"path": "0.png", "caption": "nought"}', '{"path": "1.png", "caption": "one"}']
+    (folder / "captions.jsonl").write_text("\n".join([good[0], '{"path": "1.png", "captio', "[]"]))
     counts = add(library, folder)
-    assert counts.failed == 1
-    assert "captions.jsonl line 2" in counts.failures[0][1]
-    (folder / "captions.jsonl").write_text('{"path": "0.png", "caption": "x"}\n')
-    assert numbers(add(library, folder)) == {"stored": 1}
+    assert numbers(counts) == {"stored": 3, "failed": 1}
+    ((path, reason),) = counts.failures
+    assert path == str(folder / "captions.jsonl")
+    assert "line 2 is not JSON" in reason
+    assert "1 more lines" in reason
+    assert sorted(i.text for i in library.items()) == ["", "", "nought"]
+    assert numbers(add(library, folder)) == {"unchanged": 3, "failed": 1}
+    (folder / "captions.jsonl").write_text("\n".join(good))
+    assert numbers(add(library, folder)) == {"unchanged": 2, "replaced": 1}
+    assert library.failures() == []
+
+
+@pytest.mark.parametrize("spoilt", [b'{"path": "0.png", "capt', b"\xff\xfe\x00\xff"])
+def test_a_spoilt_caption_file_takes_no_captions_away(library: Library, pictures: Make, spoilt: bytes) -> None:
+    folder = pictures(2)
+    (folder / "captions.jsonl").write_text('{"path": "0.png", "caption": "nought", "year": 1999}\n')
+    add(library, folder)
+    before = contents(library)
+    (folder / "captions.jsonl").write_bytes(spoilt)
+    assert numbers(add(library, folder)) == {"unchanged": 2, "failed": 1}
+    assert contents(library) == before
+    (folder / "captions.jsonl").unlink()
+    assert numbers(add(library, folder)) == {"unchanged": 1, "replaced": 1}
+    assert library.failures() == []
 
 
 def test_a_second_encoder_is_run_over_everything(library: Library, pictures: Make, second_encoder: str) -> None:

@@ -86,7 +86,6 @@ def test_killed_while_files_change(folder: Path, tmp_path: Path) -> None:
     assert state(tmp_path / "library", mine) == state(tmp_path / "fresh", mine)
 
 
-@pytest.mark.torture
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_a_random_moment(seed: int, folder: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     started = time.monotonic()

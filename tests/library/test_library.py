@@ -18,7 +18,7 @@ from library_contents import contents
 from ingest.pipeline import ingest
 from ingest.walk import Source, walk
 from mmretrieval.engine import Engine
-from mmretrieval.errors import CorruptLibrary, LibraryBusy, LibraryError, NotALibrary
+from mmretrieval.errors import CorruptLibrary, EncoderUnavailable, LibraryBusy, LibraryError, NotALibrary
 from mmretrieval.library import Library
 from mmretrieval.library.index import SpaceIndex
 from mmretrieval.library.locks import FolderLock
@@ -51,6 +51,14 @@ def test_odd_characters_in_the_path_do_no_harm(library: Library) -> None:
     held = contents(library)
     assert len(held["vectors"]["hashing@text"]) == 12
     assert held["index"] == held["vectors"]
+
+
+def test_an_encoder_that_is_not_to_be_had_leaves_no_library(tmp_path: Path) -> None:
+    (tmp_path / "no-weights.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(EncoderUnavailable, match="cannot be read as weights"):
+        Library.create(tmp_path / "l", [f"clip-b32;checkpoint={tmp_path / 'no-weights.safetensors'}"])
+    assert not (tmp_path / "l").exists()
+    assert Library.create(tmp_path / "l", ["hashing"]).encoders == ("hashing",)
 
 
 def test_a_create_that_was_killed_is_taken_up(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_json_is_the_last_line_of_standard_output_and_people_read_standard_error
 
 def test_an_unknown_encoder_is_an_error_without_a_traceback() -> None:
     done = run("-m", "models", "show", "lyte")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "lite" in done.stderr
     assert "Traceback" not in done.stderr
 
