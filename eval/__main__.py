@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 GOOD, BAD_DATA, BAD_USAGE = 0, 1, 2
+WIDTH = 120
 Asking = Literal["all", "text", "image", "composed"]
 Parts = Literal["all", "text", "image"]
 Folder = Annotated[Path, typer.Option("--dataset", help="Folder of the dataset.", exists=True, file_okay=False)]
@@ -67,7 +68,7 @@ def run(
     """
     from ingest.progress import Progress
 
-    people, errors = Console(stderr=as_json), Console(stderr=True)
+    people, errors = _console(as_json), _console(True)
     with _told(errors):
         encoders = _encoders(recipe)
         loaded = load(dataset)
@@ -119,7 +120,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score run files that exist already. They need neither the dataset's media nor any encoder."""
-    people, errors = Console(stderr=as_json), Console(stderr=True)
+    people, errors = _console(as_json), _console(True)
     with _told(errors):
         loaded = load(dataset, files=False)
         asked, _ = _asked(loaded, queries, "all")
@@ -150,7 +151,7 @@ def compare_runs(
     """Say whether the second run beats the first by more than chance, paired over their common queries."""
     from eval.significance import RESAMPLES, compare, values_of
 
-    people, errors = Console(stderr=as_json), Console(stderr=True)
+    people, errors = _console(as_json), _console(True)
     with _told(errors):
         found = compare(values_of(a, metric), values_of(b, metric), metric, seed=seed)
         lines = [
@@ -173,7 +174,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Say everything that is wrong with a dataset, and how much there is of what. Exit 1 where anything is wrong."""
-    people, errors = Console(stderr=as_json), Console(stderr=True)
+    people, errors = _console(as_json), _console(True)
     with _told(errors):
         found = inspect(folder)
         counts = found.dataset.counts(found.kinds)
@@ -279,6 +280,12 @@ def _say_left_out(
 
 
 # --- at the terminal ----------------------------------------------------------------------------------------------
+
+
+def _console(stderr: bool) -> Console:
+    """A console as wide as the terminal; elsewhere wide enough for a recipe beside its numbers."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=WIDTH)
 
 
 @contextmanager

@@ -9,5 +9,5 @@ from mmretrieval.transforms import center
 from mmretrieval.types import StageRow, TransformFit
 
 TRANSFORMS: dict[str, StageRow[TransformFit]] = {
-    "center": StageRow(center.fit, "Takes each modality's mean away, so that the gap between modalities closes."),
+    "center": StageRow(center.fit, "Takes each modality's mean away, so that the gap between modalities narrows."),
 }
