@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 from gradio.events import api
 
+from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery
-from mmretrieval.types import Hit, Item
+from mmretrieval.types import Hit, Item, Query
+from page import arguments, diagnostics
 from page import compare as comparing
-from page import diagnostics
-from page.asking import Asked, query
+from page.asking import KIND_NAMES, MOST_WEIGHT, Asked, query
 from page.notices import attempt
 
 if TYPE_CHECKING:
@@ -44,15 +45,21 @@ def _looking(page: Page) -> None:
         kinds: list[str] | None = None,
         conditions: str = "",
         avoid_weight: float = 0.5,
+        words_weight: float = 1.0,
+        picture_weight: float = 1.0,
+        item_weight: float = 1.0,
     ) -> dict[str, Any]:
         """The k best items for words, a picture (its file's bytes in base64), a library item's id, or all together.
 
-        `avoid` pushes away. `kinds`: image, video, document, text. `conditions`: as in "subject = animals".
+        The weights of these go from -2 (away from it) to 2 (towards it); `avoid` is words to move away from, by its
+        weight. `kinds`: image, video, document, text. `conditions`: as in 'subject = animals, title = "a, b"'.
         """
 
         def work() -> dict[str, Any]:
-            wanted = Asked(words, None, item or None, avoid, 1, 1, 1, avoid_weight, tuple(kinds or ()), conditions)
-            run = page.engine.rank([_query(page, wanted, picture)], recipe or page.library.default_recipe, k)
+            weights = {"words": words_weight, "picture": picture_weight, "item": item_weight, "avoid": avoid_weight}
+            wanted = _asked(words, item, avoid, weights, kinds, conditions)
+            places = arguments.whole(k, "k", 1, DEPTH)
+            run = page.engine.rank([_query(page, wanted, picture)], _recipe(page, recipe), places)
             hits = run.rankings[0].hits
             items = page.library.items_by_id([hit.id for hit in hits])
             found = [_hit(hit, items[hit.id]) for hit in hits if hit.id in items]
@@ -61,18 +68,28 @@ def _looking(page: Page) -> None:
         return _or_refuse(work)
 
     def compare(
-        words: str = "", left: str = "", right: str = "", k: int = 10, avoid: str = "", item: str = ""
+        words: str = "",
+        left: str = "",
+        right: str = "",
+        k: int = 10,
+        avoid: str = "",
+        item: str = "",
+        words_weight: float = 1.0,
+        item_weight: float = 1.0,
+        avoid_weight: float = 0.5,
     ) -> dict[str, Any]:
         """Two recipes on one query: both lists of ids, their overlap@k, the rank-biased overlap of the whole lists."""
 
         def work() -> dict[str, Any]:
-            names = (left or page.library.default_recipe, right or page.library.default_recipe)
-            first, second, _ = comparing.ranks(page, Asked(words, None, item or None, avoid), names)
+            weights = {"words": words_weight, "item": item_weight, "avoid": avoid_weight}
+            wanted = _asked(words, item, avoid, weights)
+            places = arguments.whole(k, "k", 1, DEPTH)
+            first, second, _ = comparing.ranks(page, wanted, (_recipe(page, left), _recipe(page, right)))
             ids = [h.id for h in first], [h.id for h in second]
             return {
-                "left": ids[0][:k],
-                "right": ids[1][:k],
-                "overlap": comparing.overlap(ids[0][:k], ids[1][:k]),
+                "left": ids[0][:places],
+                "right": ids[1][:places],
+                "overlap": comparing.overlap(ids[0][:places], ids[1][:places]),
                 "rank_biased_overlap": comparing.rank_biased_overlap(*ids),
             }
 
@@ -122,7 +139,35 @@ def _changing(page: Page) -> None:
         api(endpoint, concurrency_limit=8)
 
 
-def _query(page: Page, wanted: Asked, picture: str) -> Any:
+def _asked(
+    words: object,
+    item: object,
+    avoid: object,
+    weights: Mapping[str, object],
+    kinds: object = None,
+    conditions: str = "",
+) -> Asked:
+    """What an endpoint was asked, every argument checked; weights by the name of their part."""
+    checked: dict[str, Any] = {
+        f"{part}_weight": arguments.real(value, f"{part}_weight", 0 if part == "avoid" else -MOST_WEIGHT, MOST_WEIGHT)
+        for part, value in weights.items()
+    }
+    return Asked(
+        arguments.text(words, "words"),
+        item=arguments.text(item, "item") or None,
+        avoid=arguments.text(avoid, "avoid"),
+        kinds=arguments.names(kinds, "kinds", KIND_NAMES),
+        conditions=arguments.text(conditions, "conditions"),
+        **checked,
+    )
+
+
+def _recipe(page: Page, name: object) -> str:
+    return arguments.text(name, "the recipe") or page.library.default_recipe
+
+
+def _query(page: Page, wanted: Asked, picture: object) -> Query:
+    picture = arguments.text(picture, "picture", 2 * PICTURE_BYTES)
     if not picture:
         return query(page, wanted)
     try:

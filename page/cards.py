@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from mmretrieval.errors import RetrievalError
 from mmretrieval.types import Hit, Item
+from page.asking import KIND_NAMES
 from page.notices import escape, notice, table
 from page.originals import SHOWN, original
 
 if TYPE_CHECKING:
     from page.state import Page
 
-KIND_NAMES = {"image": "picture", "video": "clip", "document": "page", "text": "passage"}
 CAPTION_CHARS, PASSAGE_CHARS, DETAIL_CHARS = 110, 260, 6000
 
 # Clicks anywhere in a grid of cards come to Python as one `select` event with the item's id.
@@ -35,12 +35,20 @@ element.addEventListener('click', (event) => {
 });
 """
 
-# On a narrow screen the detail stands below the results: bring it into sight when it changes.
-DETAIL_JS = """
-watch('value', () => {
-  if (element.textContent.trim() && window.innerWidth < 1100) element.scrollIntoView({block: 'start'});
-});
-"""
+# A chosen result's detail: to its top where it stands beside the results, into sight where it stands below them. The
+# column comes onto the page a little after its content does.
+DETAIL_JS = """() => {
+  let tries = 100;
+  const look = () => {
+    const detail = document.querySelector('#detail .mm-detail');
+    if (!detail || !detail.getClientRects().length) { if (tries--) setTimeout(look, 20); return; }
+    const column = detail.closest('.mm-side');
+    if (getComputedStyle(column).position === 'sticky') column.scrollTop = 0;
+    else column.scrollIntoView({block: 'start'});
+  };
+  look();
+}"""
+STANDARDISED = "deviations above the scores of queries that mean nothing"
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ def _card(shown: Card, chosen: bool) -> str:
         else f'<img src="media/thumb/{quote(shown.id)}" alt="" loading="lazy">'
     )
     rank = f'<span class="mm-rank">{shown.rank}</span>' if shown.rank else ""
-    of = escape(f"score of {shown.stage}")
+    of = escape(f"score of {shown.stage}{f': {STANDARDISED}' if shown.stage.endswith('@all') else ''}")
     score = f'<span class="mm-score" title="{of}">{shown.score:.3f}</span>' if shown.score is not None else ""
     mark = f'<span class="mm-mark mm-{escape(shown.tone)}">{escape(shown.mark)}</span>' if shown.mark else ""
     caption = "" if shown.passage else f'<span class="mm-caption">{escape(shown.caption)}</span>'
@@ -158,6 +166,8 @@ def detail(page: Page, item: Item, hit: Hit | None = None) -> str:
     if hit is not None:
         rows = [(mark.stage, mark.rank, f"{mark.score:.4f}") for mark in hit.trail]
         parts.append(table("What each stage thought of it", ("stage", "rank", "score"), rows, numbers=(1, 2)))
+        views = [mark.stage for mark in hit.trail if mark.stage.endswith("@all")]
+        parts += [f'<p class="mm-hint">Scores of {escape(v)}: {STANDARDISED}; of one view: cosines.</p>' for v in views]
     return "".join(parts) + "</div>"
 
 

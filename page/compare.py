@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Sides = tuple[str, str]
 PERSISTENCE = 0.9
+PROMISE = "One query, two recipes: see what both find and what only one does."
 MOVED_SHOWN = 20
+PARTS = ("words", "picture", "library item", "avoid")
 SIDES: tuple[Sides, Sides] = (("left", "right"), ("right", "left"))
 
 
@@ -86,7 +88,8 @@ def _compared(page: Page, wanted: Asked, names: Sides, k: int) -> Comparison:
         + grid(_marked(items, hits[:k], other, sides), line, chosen=False)
         for line, hits, other, sides in zip(lines, (left, right), (places[1], places[0]), SIDES, strict=True)
     ]
-    return Comparison(_summary(left, right, k), shown[0], shown[1], _moved(items, places, k))
+    summary = f'<p class="mm-summary">Compared: {escape(search.spoken(page, wanted))}</p>{_summary(left, right, k)}'
+    return Comparison(summary, shown[0], shown[1], _moved(items, places, k))
 
 
 def _marked(items: Mapping[str, Item], hits: Sequence[Hit], other: Mapping[str, int], sides: Sides) -> list[Card]:
@@ -138,6 +141,19 @@ def _change(left: int, right: int, beyond: int) -> str:
     return f"{'▲' if right < left else '▼'} {abs(right - left)}"
 
 
+def brought(page: Page, item: str | None, rest: tuple[Any, ...]) -> str:
+    """What a query taken from Search holds besides the fields of this tab: its item, weights and filters; or ""."""
+    usual = search.EMPTY[4:8]
+    weights = [
+        f"{name} {value:g}"
+        for name, value, common in zip(PARTS, rest[:4], usual, strict=True)
+        if value is not None and value != common
+    ]
+    filters = Asked(kinds=tuple(rest[4] or ()), conditions=rest[5] or "").sentence
+    said = "; ".join(filter(None, [f"weights: {', '.join(weights)}" if weights else "", filters]))
+    return search.chip(page, item) + notice(f"From Search: {said}" if said else "")
+
+
 def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
     """Lays out the tab and wires it; gives both recipe menus."""
     default = page.library.default_recipe
@@ -148,7 +164,8 @@ def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
                 label="Words", placeholder="one query for both recipes", elem_id="compare-words", max_lines=3
             )
             avoid = gr.Textbox(label="Avoid", placeholder="what to move away from", max_lines=2)
-            chip = gr.HTML()
+            along = gr.HTML(elem_id="compare-along")
+            out = gr.Button("Take this out of the query", size="sm", visible=False, elem_id="compare-out")
         with gr.Column(scale=4, min_width=220):
             picture = search.picture_input("Picture", 170)
         with gr.Column(scale=5, min_width=280):
@@ -157,12 +174,11 @@ def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
             second = search.recipe_menu(page, "Right recipe", other, "right-recipe")
     with gr.Row(elem_classes="mm-actions"):
         k = gr.Slider(4, 40, 12, step=4, label="How many", min_width=200)
+        clear = gr.Button("Clear", elem_id="compare-clear", min_width=80)
         same = gr.Button("Take the query from Search", min_width=160)
         go = gr.Button("Compare", variant="primary", elem_id="compare", min_width=160)
     problem = gr.HTML(elem_id="compare-problem")
-    summary = gr.HTML(
-        notice("One query, two recipes: see what both find and what only one does."), elem_id="compare-summary"
-    )
+    summary = gr.HTML(notice(PROMISE), elem_id="compare-summary")
     with gr.Row(equal_height=False, elem_classes="mm-pair"):
         with gr.Column(min_width=300):
             left = gr.HTML(elem_id="compare-left")
@@ -170,27 +186,35 @@ def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
             right = gr.HTML(elem_id="compare-right")
     moved = gr.HTML(elem_id="compare-moved")
     # The form has more than this tab shows: what "Take the query from Search" brings along is kept beside it.
-    rest = gr.State((1.0, 1.0, 1.0, 0.5, [], ""))
+    rest = gr.State(search.EMPTY[4:])
 
     def on_compare(k: int, first: str, second: str, rest: tuple[Any, ...], *parts: Any) -> tuple[str, ...]:
-        found = compare(page, search.asked((*parts, *rest)), first, second, int(k))
+        read = attempt(lambda: search.asked((*parts, *rest)))
+        if read.value is None:
+            return notice(read.problem, "warning"), "", "", "", ""
+        found = compare(page, read.value, first, second, int(k))
         return notice(found.problem, "warning"), found.summary, found.left, found.right, found.moved
 
     def on_same(words: str, picture: str, item: str | None, avoid: str, *rest: Any) -> tuple[Any, ...]:
-        return words, picture, item, avoid, rest, search.chip(page, item)
+        shown = brought(page, item, rest)
+        return words, picture, item, avoid, rest, shown, gr.Button(visible=bool(shown))
 
+    def on_out() -> tuple[Any, ...]:
+        return None, search.EMPTY[4:], "", gr.Button(visible=False)
+
+    def on_clear() -> tuple[Any, ...]:
+        return "", None, None, "", search.EMPTY[4:], "", gr.Button(visible=False), "", notice(PROMISE), "", "", ""
+
+    answer, held = [problem, summary, left, right, moved], [rest, along, out]
     asking: dict[str, Any] = {
         "fn": on_compare,
         "inputs": [k, first, second, rest, words, picture, item, avoid],
-        "outputs": [problem, summary, left, right, moved],
+        "outputs": answer,
         "concurrency_id": "encoder",
         "api_visibility": "private",
     }
     gr.on([go.click, words.submit, avoid.submit], **asking)
-    same.click(
-        on_same,
-        [*searched],
-        [words, picture, item, avoid, rest, chip],
-        **search.FREE,
-    ).then(**asking)
+    same.click(on_same, [*searched], [words, picture, item, avoid, *held], **search.FREE).then(**asking)
+    out.click(on_out, outputs=[item, *held], **search.FREE)
+    clear.click(on_clear, outputs=[words, picture, item, avoid, *held, *answer], **search.FREE)
     return first, second

@@ -11,7 +11,7 @@ import gradio as gr
 from mmretrieval.diagnostics import DIAGNOSTICS, paired
 from mmretrieval.errors import pick
 from mmretrieval.types import Finding
-from page import plots
+from page import arguments, plots
 from page.cards import title
 from page.notices import attempt, escape, notice, table
 from page.search import FREE
@@ -38,6 +38,7 @@ NUMBERS = {
     "opposed_matched": "share of matched tuples with a negative cosine",
     "opposed_shuffled": "share of shuffled tuples with a negative cosine",
 }
+LEAST_SAMPLE, MOST_SAMPLE, MOST_SEED = 4, 100_000, 2**31 - 1
 NAMES = {"gap": "Modality gap", "gram": "GRAM volume"}
 
 
@@ -53,9 +54,11 @@ class Shown:
 
 def find(page: Page, encoder: str, diagnostic: str, sample: int, seed: int) -> Finding:
     """Runs one diagnostic over the pairs of a space."""
-    row = pick(DIAGNOSTICS, diagnostic, "diagnostic")
-    views, ids = paired(page.library.matrices(encoder))
-    return row.run(views, ids, seed=int(seed), sample=int(sample))
+    row = pick(DIAGNOSTICS, arguments.text(diagnostic, "the diagnostic"), "diagnostic")
+    sample = arguments.whole(sample, "sample", LEAST_SAMPLE, MOST_SAMPLE)
+    seed = arguments.whole(seed, "seed", 0, MOST_SEED)
+    views, ids = paired(page.library.matrices(arguments.text(encoder, "the encoder")))
+    return row.run(views, ids, seed=seed, sample=sample)
 
 
 def diagnose(page: Page, encoder: str, diagnostic: str, sample: int, seed: int) -> Shown:
@@ -101,9 +104,9 @@ def build(page: Page) -> gr.Dropdown:
         named = [(NAMES.get(name, name), name) for name in DIAGNOSTICS]
         what = gr.Radio(named, value=named[0][1], label="What to look at", elem_id="diagnostic", min_width=220)
         sample = gr.Number(
-            10_000, label="At most so many items", precision=0, minimum=4, maximum=100_000, min_width=120
+            10_000, label="At most so many items", precision=0, minimum=LEAST_SAMPLE, maximum=MOST_SAMPLE, min_width=120
         )
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=80)
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MOST_SEED, min_width=80)
         go = gr.Button("Diagnose", variant="primary", elem_id="diagnose", min_width=120)
     promise = gr.HTML(notice(DIAGNOSTICS[named[0][1]].promise))
     problem = gr.HTML(elem_id="diagnose-problem")
@@ -111,8 +114,8 @@ def build(page: Page) -> gr.Dropdown:
     figure = gr.Plot(show_label=False, visible=False, elem_id="figure")
     values = gr.HTML(elem_id="numbers")
 
-    def on_diagnose(encoder: str, what: str, sample: float | None, seed: float | None) -> tuple[Any, ...]:
-        shown = diagnose(page, encoder, what, int(sample or 10_000), int(seed or 0))
+    def on_diagnose(encoder: str, what: str, sample: int | None, seed: int | None) -> tuple[Any, ...]:
+        shown = diagnose(page, encoder, what, 10_000 if sample is None else sample, 0 if seed is None else seed)
         plot = gr.Plot(shown.figure, visible=shown.figure is not None)
         return notice(shown.problem, "warning"), shown.sentence, plot, shown.numbers
 

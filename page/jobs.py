@@ -11,7 +11,7 @@ from typing import Literal
 from ingest.pipeline import Counts, Event
 from ingest.progress import DONE
 from mmretrieval.errors import LibraryBusy
-from page.notices import attempt
+from page.notices import attempt, counted
 
 
 @dataclass
@@ -28,7 +28,6 @@ class Job:
     failed: int = 0
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    reasons: list[tuple[str, str]] = field(default_factory=list)
     _met: set[str] = field(default_factory=set)
 
     @property
@@ -58,7 +57,6 @@ class Job:
             self.stored += event.items if event.kind != "unchanged" else 0
         elif event.kind == "failed":
             self.failed += 1
-            self.reasons.append((event.path, event.reason))
 
 
 class Board:
@@ -98,8 +96,10 @@ def _run(job: Job, work: Callable[[Job], Counts]) -> None:
         job.note = outcome.problem
     else:
         same, failed = counts.unchanged, counts.failed
-        job.note = f"{counts.stored} items new, {counts.replaced} replaced, {same} unchanged, {failed} failed"
+        job.note = (
+            f"{counted(counts.stored, 'item')} new, {counts.replaced} replaced, {same} unchanged, {failed} failed"
+        )
         if counts.ignored:
-            job.note += f", {counts.ignored} files passed over that are no pictures, videos, documents or texts"
+            job.note += f", {counted(counts.ignored, 'file')} passed over: no picture, video, document or text"
     job.ended = time.monotonic()
     job.state = "failed" if counts is None else "done"

@@ -10,9 +10,10 @@ import gradio as gr
 from mmretrieval import catalog
 from mmretrieval.errors import RetrievalError
 from mmretrieval.media import KINDS
-from page.cards import KIND_NAMES, clock
+from page.asking import KIND_NAMES
+from page.cards import clock
 from page.jobs import Job
-from page.notices import Outcome, attempt, escape, notice, table
+from page.notices import Outcome, attempt, counted, escape, notice, removed, table
 from page.search import FREE
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def failures(page: Page) -> str:
     failed = page.library.failures()
     if not failed:
         return notice("Every file could be read.")
-    caption = f"{len(failed)} files could not be read" + (
+    caption = f"{counted(len(failed), 'file')} could not be read" + (
         f"; the first {FAILURES_SHOWN} of them" if len(failed) > FAILURES_SHOWN else ""
     )
     return table(caption, ("file", "reason"), [(f.path, f.reason) for f in failed[:FAILURES_SHOWN]])
@@ -67,14 +68,15 @@ def progress(job: Job | None) -> str:
         return notice(f"{job.title}: {job.note}", "error")
     rate = f"{job.done / job.seconds:.1f} items/s" if job.seconds > 0.5 and job.done else ""
     if job.state == "running":
-        counts = ", ".join(filter(None, [job.note, f"{job.done} items done", rate, f"{clock(job.seconds)} so far"]))
+        counts = ", ".join(
+            filter(None, [job.note, f"{counted(job.done, 'item')} done", rate, f"{clock(job.seconds)} so far"])
+        )
     else:
         counts = f"{job.note} in {clock(job.seconds)}"
-    failed = table("", ("file", "reason"), job.reasons[-10:]) if job.reasons else ""
     return (
         f'<div class="mm-job" role="status"><strong>{escape(job.title)}</strong>'
         f'<progress max="1" value="{job.share:.3f}" aria-label="how much is done">{job.share:.0%}</progress>'
-        f"<span>{'Done: ' if job.state == 'done' else ''}{escape(counts)}</span></div>{failed}"
+        f"<span>{'Done: ' if job.state == 'done' else ''}{escape(counts)}</span></div>"
     )
 
 
@@ -172,7 +174,7 @@ def build(page: Page) -> tuple[list[Any], Callable[[], tuple[Any, ...]]]:
 
     def on_remove(value: str) -> tuple[Any, ...]:
         outcome = attempt(lambda: page.remove([value.strip()] if value and value.strip() else []))
-        done = f"{outcome.value} items were removed; the file itself was not touched."
+        done = f"{removed(outcome.value or 0)} from the library; the file itself was not touched."
         told = notice(outcome.problem, "warning") if outcome.value is None else notice(done)
         return told, *look()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from mmretrieval.errors import RetrievalError
 logger = logging.getLogger("page")
 T = TypeVar("T")
 Tone = Literal["info", "warning", "error"]
+# The engine names the query it speaks of; here there is only one.
+PREFIX = re.compile(r"\Aquery 'this query':? ")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def attempt(work: Callable[[], T]) -> Outcome[T]:
     try:
         return Outcome(work())
     except RetrievalError as error:
-        return Outcome(None, str(error))
+        return Outcome(None, PREFIX.sub("", str(error)))
     except Exception:
         reference = secrets.token_hex(4)
         logger.exception("unexpected error, reference %s", reference)
@@ -38,6 +41,16 @@ def attempt(work: Callable[[], T]) -> Outcome[T]:
             f"This is a fault of the page, not of yours (reference {reference}). The page's log has the details "
             "under that number.",
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 item`, `2 items`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def removed(number: int) -> str:
+    """`1 item was removed`, `2 items were removed`."""
+    return f"{counted(number, 'item')} {'was' if number == 1 else 'were'} removed"
 
 
 def escape(text: object) -> str:

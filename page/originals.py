@@ -40,6 +40,7 @@ SHOWN = {
 }
 SAFE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 KEPT_SECONDS = 3600
+SIZES = frozenset({"thumb", "view", "original"})
 
 
 def original(page: Page, item: Item) -> Path:
@@ -91,6 +92,8 @@ def routes(page: Page) -> list[BaseRoute]:
             return PlainTextResponse("log in first", status_code=401, headers=SAFE)
         size, ident = request.path_params["size"], request.path_params["ident"]
         try:
+            if size not in SIZES:
+                raise RetrievalError(f"there is no {size!r} of an item: ask for thumb, view or original")
             item = page.library.item(ident)
             if size == "view":
                 return Response(view(page, item), media_type="image/webp", headers=SAFE | _kept())

@@ -10,8 +10,9 @@ from page.notices import escape
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Okabe and Ito's blue and vermilion: distinct for colour-blind readers, on white and on black.
-COLOURS = {"visual": "#0072B2", "text": "#D55E00", "matched": "#0072B2", "shuffled": "#D55E00"}
+# Blue and orange between Okabe and Ito's lighter and darker ones: distinct for colour-blind readers. As full colours
+# they have a contrast of 3 or more on white and on the dark page alike.
+COLOURS = {"visual": "#2A8BD8", "text": "#E0701F", "matched": "#2A8BD8", "shuffled": "#E0701F"}
 NAMES = {"visual": "pictures", "text": "words"}
 INK, LINE = "#7a828c", "rgba(128,128,128,0.25)"
 
@@ -29,7 +30,7 @@ def plane(series: Mapping[str, Any], captions: Mapping[str, str]) -> go.Figure:
                 y=[series["y"][i] for i in rows],
                 mode="markers",
                 name=NAMES.get(modality, modality),
-                marker={"color": COLOURS.get(modality, INK), "size": 6, "opacity": 0.7},
+                marker={"color": COLOURS.get(modality, INK), "size": 6, "opacity": 0.85},
                 text=[escape(captions.get(series["id"][i], series["id"][i])) for i in rows],
                 hovertemplate="%{text}<extra></extra>",
             )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mmretrieval.errors import RetrievalError
 from mmretrieval.recipe import parse
+
+if TYPE_CHECKING:
+    from mmretrieval.library import Library
 
 # Combining more than the first few encoders pairwise would fill the menu and say nothing new.
 PAIRED = 3
@@ -20,13 +24,16 @@ def suggestions(encoders: Sequence[str]) -> list[tuple[str, str]]:
             (f"{encoder}@visual — pixels only", f"{encoder}@visual"),
             (f"{encoder}@text — words only", f"{encoder}@text"),
             (f"{encoder}@visual,center — modality gap closed", f"{encoder}@visual,center"),
-            (f"{encoder}@all,gram:100 — first 100 by volume", f"{encoder}@all,gram:100"),
+            (f"{encoder}@all,span:100 — first 100 by angle to pixels and words", f"{encoder}@all,span:100"),
         ]
     few = list(encoders)[:PAIRED]
     for i, first in enumerate(few):
         for second in few[i + 1 :]:
             joined = f"{first}@visual+{second}@visual,rrf:60"
             offered.append((f"{joined} — two lists fused", joined))
+    for encoder in encoders:
+        volume = f"{encoder}@all,gram:100"
+        offered.append((f"{volume} — by volume; for encoders trained for it", volume))
     return offered
 
 
@@ -36,18 +43,13 @@ def rival(encoders: Sequence[str], recipe: str) -> str:
     return other if other != recipe else f"{encoders[0]}@text"
 
 
-def complaint(text: str | None, encoders: Sequence[str]) -> str:
-    """What is wrong with a recipe that somebody typed, or "" if it can be used here."""
+def complaint(text: str | None, library: Library) -> str:
+    """What is wrong with a recipe that somebody typed, in the words of the search itself, or "" if nothing is."""
     if not text or not text.strip():
         return "No recipe is chosen: pick one from the list."
     try:
-        recipe = parse(text)
+        for source in parse(text).sources:
+            library.card(source.encoder)
     except RetrievalError as error:
         return str(error)
-    missing = [s.encoder for s in recipe.sources if s.encoder not in encoders]
-    if missing:
-        return (
-            f"This library has no vectors of {', '.join(missing)}, it has {', '.join(encoders)}: "
-            "add the encoder in the Library tab."
-        )
     return ""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from mmretrieval.types import Hit, Item
-from page import recipes
-from page.asking import Asked, query
-from page.cards import DETAIL_JS, GRID_JS, KIND_NAMES, card, cards, detail, grid, title
-from page.notices import attempt, escape, notice
+from page import arguments, recipes
+from page.asking import KIND_NAMES, MOST_WEIGHT, Asked, query
+from page.cards import DETAIL_JS, GRID_JS, STANDARDISED, card, cards, detail, grid, title
+from page.notices import attempt, counted, escape, notice, removed
 
 if TYPE_CHECKING:
     from page.state import Page
@@ -66,7 +66,7 @@ def asked(values: tuple[Any, ...]) -> Asked:
     """The query that the widgets of a Form hold."""
     form = Form(*values)
     words, picture, item, avoid = (
-        float(weight if weight is not None else default)
+        arguments.real(default if weight is None else weight, "the weight", -MOST_WEIGHT, MOST_WEIGHT)
         for weight, default in zip(values[4:8], EMPTY[4:8], strict=True)
     )
     return Asked(
@@ -98,10 +98,23 @@ def _found(page: Page, wanted: Asked, recipe: str, k: int) -> Results:
         return Results(problem=_nothing(wanted, run.recipe))
     items = page.library.items_by_id([hit.id for hit in hits])
     line = (
-        f'<p class="mm-summary"><strong>{len(hits)} results</strong> for {escape(wanted.sentence)}'
-        f"<br><code>{escape(run.recipe)}</code> · {run.meta['seconds']:.2f} s</p>"
+        f'<p class="mm-summary"><strong>{counted(len(hits), "result")}</strong> for {escape(spoken(page, wanted))}'
+        f"<br><code>{escape(run.recipe)}</code> · {run.meta['seconds']:.2f} s{_scale(hits[0])}</p>"
     )
     return Results(line, grid(cards(items, hits), "Results"), {hit.id: hit for hit in hits})
+
+
+def spoken(page: Page, wanted: Asked) -> str:
+    """The query in words, its library item by its own first words."""
+    found = page.library.items_by_id([wanted.item]) if wanted.item else {}
+    named = [f"an item of the library (“{title(item)}”)" for item in found.values()]
+    return wanted.said(*named)
+
+
+def _scale(hit: Hit) -> str:
+    """What the scores on the cards count, where that is not a cosine."""
+    joined = bool(hit.trail) and hit.trail[-1].stage.endswith("@all")
+    return f' · <span class="mm-hint">scores: {STANDARDISED}</span>' if joined else ""
 
 
 def _nothing(wanted: Asked, recipe: str) -> str:
@@ -160,12 +173,15 @@ def _query_column() -> tuple[Form, tuple[Any, Any]]:
     avoid = gr.Textbox(label="Avoid", placeholder="what to move away from", elem_id="avoid", max_lines=2)
     with gr.Accordion("Weights of the parts", open=False):
         weights = [
-            gr.Slider(0, 2, value, step=0.05, label=label)
-            for label, value in (("Words", 1.0), ("Picture", 1.0), ("Library item", 1.0), ("Avoid (pushes away)", 0.5))
+            gr.Slider(-MOST_WEIGHT, MOST_WEIGHT, 1.0, step=0.05, label=f"{part}: -2 away, 0 not at all, 2 towards")
+            for part in ("Words", "Picture", "Library item")
         ]
+        weights.append(gr.Slider(0, MOST_WEIGHT, 0.5, step=0.05, label="Avoid: 0 not at all, 2 far away"))
     with gr.Accordion("Filters", open=False):
         kinds = gr.CheckboxGroup([(f"{name}s", kind) for kind, name in KIND_NAMES.items()], label="Kinds (none: all)")
-        conditions = gr.Textbox(label="Metadata", placeholder="subject = animals, page >= 2", max_lines=2)
+        conditions = gr.Textbox(
+            label="Metadata", placeholder='subject = animals, page >= 2, title = "a, b"', max_lines=2
+        )
     return Form(*(words, picture, item, avoid, *weights, kinds, conditions)), chips
 
 
@@ -205,7 +221,7 @@ def build(page: Page) -> tuple[Form, gr.Dropdown]:
                 examples = [gr.Button(_spoken(*e), size="sm", min_width=60) for e in EXAMPLES]
             shown = gr.HTML(elem_id="results", js_on_load=GRID_JS, min_height=200)
         with gr.Column(scale=4, min_width=300, visible=False, elem_classes="mm-side") as column:
-            about = gr.HTML(elem_id="detail", js_on_load=DETAIL_JS)
+            about = gr.HTML(elem_id="detail")
             like = gr.Button("Use this as query", variant="primary", elem_id="like")
             with gr.Row():
                 close = gr.Button("Close", size="sm", min_width=80)
@@ -225,12 +241,14 @@ def _wire(page: Page, form: Form, chips: tuple[Any, Any], side: Side) -> None:
     heavy: dict[str, Any] = {"concurrency_id": "encoder", "api_visibility": "private", "show_progress_on": side.shown}
 
     def on_search(k: int, recipe: str, *values: Any) -> tuple[Any, ...]:
-        results = search(page, asked(values), recipe, k)
+        read = attempt(lambda: asked(values))
+        results = Results(problem=read.problem) if read.value is None else search(page, read.value, recipe, k)
         told = notice(results.problem, "warning")
         return told, results.line, results.cards, results.hits, gr.Column(visible=False)
 
-    def on_like(ident: str, k: int, recipe: str) -> tuple[Any, ...]:
-        results = on_search(k, recipe, *(("", None, ident, "") + EMPTY[4:]))
+    def on_like(ident: str, k: int, recipe: str, *values: Any) -> tuple[Any, ...]:
+        # The item takes the place of the words and the picture; weights and filters hold as the widgets show them.
+        results = on_search(k, recipe, "", None, ident, "", *values[4:])
         return ident, chip(page, ident), gr.Button(visible=True), "", "", None, *results
 
     def on_clear() -> tuple[Any, ...]:
@@ -240,8 +258,9 @@ def _wire(page: Page, form: Form, chips: tuple[Any, Any], side: Side) -> None:
     gr.on([side.go.click, form.words.submit, form.avoid.submit, form.conditions.submit], **asking)
     parts = [form.words, form.avoid, form.picture]
     for button, (words, avoid) in zip(side.examples, EXAMPLES, strict=True):
-        button.click(lambda w=words, a=avoid: (w, a, None), outputs=parts, **FREE).then(**asking)
-    side.like.click(on_like, [chosen, side.k, side.recipe], [form.item, *chips, *parts, *found], **heavy)
+        fresh = words, None, None, avoid, *EMPTY[4:], "", gr.Button(visible=False)
+        button.click(lambda fresh=fresh: fresh, outputs=[*form, *chips], **FREE).then(**asking)
+    side.like.click(on_like, [chosen, side.k, side.recipe, *form], [form.item, *chips, *parts, *found], **heavy)
     chips[1].click(lambda: (None, "", gr.Button(visible=False)), outputs=[form.item, *chips], **FREE)
     side.clear.click(on_clear, outputs=[*form, *chips, *found], **FREE)
     _wire_detail(page, side, hits, chosen, asking)
@@ -257,10 +276,11 @@ def _wire_detail(page: Page, side: Side, hits: Any, chosen: Any, asking: dict[st
         outcome = attempt(lambda: page.remove(page.library.item(ident).paths))
         if outcome.value is None:
             return notice(outcome.problem, "warning"), gr.Column(), gr.Button(visible=False)
-        told = notice(f"{outcome.value} items were removed from the library; the file itself was not touched.")
+        told = notice(f"{removed(outcome.value)} from the library; the file itself was not touched.")
         return told, gr.Column(visible=False), gr.Button(visible=False)
 
-    side.shown.select(on_select, [hits], [chosen, side.about, side.column, side.remove, side.sure], **FREE)
+    told = [chosen, side.about, side.column, side.remove, side.sure]
+    side.shown.select(on_select, [hits], told, **FREE).then(None, js=DETAIL_JS, **FREE)
     side.close.click(lambda: gr.Column(visible=False), outputs=[side.column], **FREE)
     side.remove.click(lambda: gr.Button(visible=True), outputs=[side.sure], **FREE)
     side.sure.click(on_remove, [chosen], [side.problem, side.column, side.sure], **FREE)
@@ -272,7 +292,7 @@ def recipe_menu(page: Page, label: str, value: str, name: str = "recipe") -> gr.
         recipes.suggestions(page.library.encoders), value=value, label=label, allow_custom_value=True, elem_id=name
     )
     wrong = gr.HTML(elem_id=f"{name}-problem")
-    menu.change(lambda text: notice(recipes.complaint(text, page.library.encoders), "warning"), [menu], [wrong], **FREE)
+    menu.change(lambda text: notice(recipes.complaint(text, page.library), "warning"), [menu], [wrong], **FREE)
     return menu
 
 

@@ -22,6 +22,7 @@ from mmretrieval.errors import LibraryError, RetrievalError, StoreError
 from mmretrieval.library import Library
 from mmretrieval.recipe import parse
 from mmretrieval.types import Content, Part, Query
+from page import arguments
 from page.jobs import Board, Job
 
 logger = logging.getLogger("page")
@@ -162,17 +163,25 @@ class Page:
                 "folders of this machine can be named only where the page listens on 127.0.0.1 or asks for a password: "
                 "upload the files, or use `python -m ingest add`"
             )
-        if not path.strip():
+        path = arguments.text(path, "the path", arguments.PATH_CHARS).strip()
+        if not path:
             raise RetrievalError("no folder was named: write its path on the machine that runs this page")
-        folder = Path(path.strip()).expanduser()
-        if not folder.exists():
+        try:
+            folder = Path(path).expanduser()
+            there = folder.exists()
+        except (OSError, RuntimeError) as error:  # too long a name, no right to look, no such user
+            raise RetrievalError(
+                f"{path[:80]} cannot be looked at ({str(error)[:120]}): name a file or a folder of this machine"
+            ) from None
+        if not there:
             raise RetrievalError(f"{folder} does not exist on this machine: name a file or a folder")
         return self._ingest(str(folder), [folder])
 
     def add_encoder(self, spec: str) -> Job:
         """Embeds everything with one more encoder, in the background."""
         self.check_writable()
-        if not spec or not spec.strip():
+        spec = arguments.text(spec, "the encoder", arguments.PATH_CHARS)
+        if not spec.strip():
             raise RetrievalError("no encoder was chosen: pick one from the list")
         spec = catalog.card(spec.strip()).spec
         if spec in self.library.encoders:
@@ -195,6 +204,7 @@ class Page:
     def remove(self, paths: Sequence[str]) -> int:
         """Takes paths out of the library (the files stay); gives the number of items removed."""
         self.check_writable()
+        paths = arguments.names(paths, "the paths")
         unknown = [p for p in paths if self.library.ledger.file(p) is None]
         if unknown or not paths:
             raise RetrievalError(

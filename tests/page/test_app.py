@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gradio_client import Client
@@ -106,6 +107,55 @@ def test_search_by_picture(client: Client, tmp_path: Path) -> None:
 def test_what_is_wrong_reaches_the_caller(client: Client) -> None:
     with pytest.raises(AppError, match="did you mean 'text'"):
         client.predict(words="red", recipe="hashing@txt", api_name="/search")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        *[
+            ("/search", {"words": "red", "k": k}, "k is .*whole number from 1 to 200")
+            for k in (2.7, "x", None, 0, True)
+        ],
+        *[
+            ("/search", {"words": "red", f"{part}_weight": weight}, f"{part}_weight is .*a number from")
+            for part in ("words", "picture", "item", "avoid")
+            for weight in ("x", None, 2.5, [1])
+        ],
+        ("/search", {"words": "red", "avoid": "car", "avoid_weight": -1}, "from 0 to 2"),
+        *[("/search", {"words": words}, "words is .*give a text") for words in (123, ["red"], {"a": 1})],
+        ("/search", {"words": None}, "nothing to look for"),
+        ("/search", {"words": "red", "item": 7}, "item is 7"),
+        ("/search", {"words": "red", "recipe": 7}, "the recipe is 7"),
+        ("/search", {"words": "red", "picture": [1]}, "picture is"),
+        ("/search", {"words": "red" * 100_000}, "300,000 characters"),
+        ("/search", {"words": "a\0b"}, "NUL"),
+        *[("/search", {"words": "red", "kinds": kinds}, "none of them") for kinds in (["nope"], "nope")],
+        *[("/search", {"words": "red", "kinds": kinds}, "give a list") for kinds in ({"a": 1}, [1], 3)],
+        ("/search", {"words": "red", "conditions": "year = " + "9" * 400}, "too large a number"),
+        ("/search", {"words": "red", "conditions": "year > " + "9" * 5000}, "too large a number"),
+        *[("/compare", {"words": "red", "k": k}, "whole number from 1 to 200") for k in ("x", None, -3, 10**6)],
+        *[("/diagnose", {"sample": s}, "sample is .*from 4 to 100000") for s in (-1, 0, "x", None, 10**30)],
+        *[("/diagnose", {"seed": seed}, "seed is .*from 0 to") for seed in (-1, "x", None, 10**30, 0.5)],
+        ("/diagnose", {"encoder": 5}, "the encoder is 5"),
+        ("/diagnose", {"encoder": "nobody"}, "no encoder is called"),
+        ("/diagnose", {"diagnostic": ["gap"]}, "the diagnostic is"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_words(client: Client, name: str, arguments: dict[str, Any], says: str) -> None:
+    needed = {"encoder": "hashing", "diagnostic": "gap"} if name == "/diagnose" else {}
+    with pytest.raises(AppError, match=says) as refused:
+        client.predict(**(needed | arguments), api_name=name)
+    assert "fault of the page" not in str(refused.value)
+
+
+def test_one_kind_may_be_a_bare_text(client: Client) -> None:
+    found = client.predict(words="red", kinds="image", recipe="hashing@all", k=20, api_name="/search")
+    assert {hit["kind"] for hit in found["hits"]} == {"image"}
+
+
+def test_weights_below_0_push_away(client: Client) -> None:
+    found = client.predict(words="red car", words_weight=-1, recipe="hashing@text", k=20, api_name="/search")
+    assert found["hits"][-1]["text"] == "a red car in the street"
 
 
 def test_compare_diagnose_and_status_by_name(client: Client) -> None:

@@ -27,6 +27,10 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PATIENCE = 30_000
+IN_SIGHT = """() => {
+  const box = document.querySelector('.mm-detail')?.getBoundingClientRect();
+  return box && box.height > 0 && box.top >= 0 && box.top < innerHeight / 2;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +178,43 @@ def test_a_composed_query_with_a_negative_part(visit: Any) -> None:
     assert visit.locator("#avoid textarea").input_value() == ""
 
 
+def test_a_result_as_query_keeps_what_the_widgets_show_and_an_example_starts_afresh(visit: Any) -> None:
+    ask(visit, "green frog", recipe="hashing@all")
+    visit.get_by_role("button", name="Filters").click()
+    visit.get_by_label("pictures").check()
+    visit.locator("#results [data-item]").first.click()
+    visit.get_by_role("button", name="Use this as query").click()
+    said = visit.locator("#summary").filter(has_text="an item of the library")
+    said.filter(has_text="only pictures").wait_for()
+    assert visit.locator("#results .mm-kind").count() == visit.locator("#results .mm-kind", has_text="picture").count()
+    visit.get_by_role("tab", name="Compare").click()
+    visit.get_by_role("button", name="Take the query from Search").click()
+    visit.locator("#compare-summary").filter(has_text="only pictures").wait_for()
+    along = visit.locator("#compare-along")
+    assert "green frog" in along.inner_text() and "only pictures" in along.inner_text()
+    visit.get_by_role("button", name="Take this out of the query").click()
+    along.locator(".mm-chip").wait_for(state="detached")
+    visit.locator("#compare-clear").click()
+    visit.locator("#compare-left [data-card]").first.wait_for(state="detached")
+    visit.get_by_role("tab", name="Search").click()
+    visit.get_by_role("button", name="famous tower").click()
+    visit.locator("#summary").filter(has_text="results for “famous tower”").wait_for()
+    assert "only" not in visit.locator("#summary").inner_text()
+    assert not visit.get_by_label("pictures").is_checked()
+    assert visit.locator("#chip .mm-chip").count() == 0
+
+
+def test_the_detail_stays_in_sight_beside_a_result_far_down(visit: Any) -> None:
+    visit.set_viewport_size({"width": 1400, "height": 420})
+    ask(visit, "red", recipe="hashing@all")
+    visit.locator("#results [data-item]").last.click()
+    visit.locator(".mm-detail").wait_for()
+    assert visit.evaluate("scrollY") > 100
+    visit.wait_for_function(IN_SIGHT)
+    side = visit.locator(".mm-side").bounding_box()
+    assert side["y"] >= 0 and side["y"] + side["height"] <= 420
+
+
 def test_an_example_runs_with_one_click(visit: Any) -> None:
     visit.get_by_role("button", name="fruit, not apple").click()
     visit.locator("#summary").filter(has_text="“fruit”, away from “apple”").wait_for()
@@ -266,7 +307,7 @@ def test_a_result_is_removed_only_when_meant(visit: Any) -> None:
     visit.locator("#results [data-item]").first.click()
     visit.get_by_role("button", name="Remove from library").first.click()
     visit.get_by_role("button", name="Really remove").click()
-    visit.locator("#problem").filter(has_text="1 items were removed").wait_for()
+    visit.locator("#problem").filter(has_text="1 item was removed").wait_for()
     ask(visit, "brick wall again", recipe="hashing@text")
     assert "a red brick wall" not in captions(visit)
 
@@ -279,6 +320,10 @@ def test_it_fits_a_phone(browser: Any, address: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     ask(page, "green frog", recipe="hashing@text")
     page.wait_for_function("document.querySelector('#results').getBoundingClientRect().top < innerHeight")
+    for _ in range(2):  # the same result again, after going back to the list
+        page.evaluate("window.scrollTo(0, 0)")
+        page.locator("#results [data-item]").first.click()
+        page.wait_for_function(IN_SIGHT)
     page.close()
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,6 +149,13 @@ def test_an_empty_library_says_how_to_fill_it(tmp_path: Path, temporary: Path) -
         ((), "page = 2", {"page": 2}, True),
         ((), "generated = true", {"meta": {"generated": True}}, True),
         ((), 'author = "A. B."', {"meta": {"author": "A. B."}}, True),
+        ((), 'title = "a, b", year = 3', {"meta": {"title": "a, b", "year": 3}}, True),
+        ((), "title = 'a, b'", {"meta": {"title": "a"}}, False),
+        ((), 'year = "2005"', {"meta": {"year": 2005}}, False),
+        ((), 'year = "2005"', {"meta": {"year": "2005"}}, True),
+        ((), "name = O'Brien, year = 3", {"meta": {"name": "O'Brien", "year": 3}}, True),
+        ((), "unit = inf", {"meta": {"unit": "inf"}}, True),
+        ((), " , subject = food, ", {"meta": {"subject": "food"}}, True),
     ],
 )
 def test_filters_mean_what_they_say(kinds: tuple[str, ...], conditions: str, payload: object, passes: bool) -> None:
@@ -155,17 +163,87 @@ def test_filters_mean_what_they_say(kinds: tuple[str, ...], conditions: str, pay
     assert (value is None or matches(value, payload)) is passes  # type: ignore[arg-type]
 
 
-def test_a_comparison_with_a_word_is_refused() -> None:
-    with pytest.raises(BadFilter, match="year"):
-        restriction((), "year < recent")
+@pytest.mark.parametrize(
+    ("conditions", "says"),
+    [
+        ("year < recent", "year"),
+        ("year < nan", "year"),
+        ("year = " + "9" * 400, "too large a number"),
+        ("year < -" + "9" * 19, "too large a number"),
+        ('title = "a, b', "put quotes around"),
+        ("title = ", "is no condition"),
+    ],
+)
+def test_a_condition_that_makes_no_sense_is_refused(conditions: str, says: str) -> None:
+    with pytest.raises(BadFilter, match=says):
+        restriction((), conditions)
 
 
-def test_every_suggested_recipe_parses_and_is_usable() -> None:
+def test_every_suggested_recipe_parses_and_is_usable(page: Page) -> None:
     for _, recipe in recipes.suggestions(("lite", "lite-0", "hashing")):
         parse(recipe)
-        assert recipes.complaint(recipe, ("lite", "lite-0", "hashing")) == ""
-    assert "hashing" in recipes.complaint("hashing@all", ("lite",))
-    assert "pick one" in recipes.complaint("", ("lite",))
+    offered = [recipe for _, recipe in recipes.suggestions(("hashing",))]
+    assert [recipes.complaint(recipe, page.library) for recipe in offered] == [""] * len(offered)
+    assert "hashing@all,span:100" in offered and offered[-1] == "hashing@all,gram:100"
+    assert "pick one" in recipes.complaint("", page.library)
+
+
+@pytest.mark.parametrize("recipe", ["lite-0@all", "nobody@all", "hashing@txt", "hashing@all,grm"])
+def test_a_typed_recipe_is_refused_in_the_words_of_the_search(page: Page, recipe: str) -> None:
+    assert recipes.complaint(recipe, page.library) == search.search(page, Asked("red"), recipe, 4).problem != ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (Asked("red", avoid="car"), "“red”, away from “car”"),
+        (Asked("red", words_weight=-1, item="x"), "an item of the library, away from “red”"),
+        (Asked("red", words_weight=-1.5, avoid="car"), "away from “red” (weight 1.5) and “car”"),
+        (Asked("red", picture="p", picture_weight=0, avoid="car", avoid_weight=0), "“red”"),
+        (Asked("red", kinds=("image", "video")), "“red”, only pictures and clips"),
+        (Asked("red", conditions="year > 3"), "“red”, where year > 3"),
+    ],
+)
+def test_the_sentence_says_what_is_asked(asked: Asked, sentence: str) -> None:
+    assert asked.sentence == sentence
+
+
+def test_words_and_items_can_be_pushed_away(page: Page) -> None:
+    apple = by_caption(page, "red apple")
+    turned = query(page, Asked("red car", item=apple.id, words_weight=-0.5, item_weight=-2))
+    assert [part.weight for part in turned.parts] == [-0.5, -2]
+    near = captions(page, search.search(page, Asked("red car"), TEXT, 20))
+    far = captions(page, search.search(page, Asked("red car", words_weight=-1), TEXT, 20))
+    assert near[0] == "a red car in the street" == far[-1]
+
+
+def test_a_part_of_weight_0_is_neither_read_nor_excluded(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    asked = Asked("red", picture=str(tmp_path / "broken.png"), picture_weight=0)
+    assert len(query(page, asked).parts) == 1
+    with pytest.raises(BadQuery, match="weight 0"):
+        query(page, replace(asked, words_weight=0))
+
+
+def test_errors_of_the_engine_name_no_internal_query(page: Page) -> None:
+    problem = search.search(page, Asked("red", avoid="red", avoid_weight=1.0), TEXT, 4).problem
+    assert problem and "query '" not in problem
+
+
+def test_what_scores_count_is_said_where_it_is_no_cosine(page: Page) -> None:
+    joined, single = (search.search(page, Asked("red"), recipe, 4) for recipe in ("hashing@all", TEXT))
+    assert "queries that mean nothing" in joined.line and "queries that mean nothing" not in single.line
+    assert "queries that mean nothing" in search.show_detail(page, next(iter(joined.hits)), joined.hits)
+
+
+def test_what_is_compared_is_said(page: Page) -> None:
+    frog = by_caption(page, "green frog")
+    wanted = Asked("red", item=frog.id, item_weight=-1, kinds=("image",))
+    summary = compare.compare(page, wanted, TEXT, "hashing@visual", 4).summary
+    assert "“red”, away from an item of the library (“a green frog by the pond”), only pictures" in summary
+    along = compare.brought(page, frog.id, (1.0, 1.0, -1.0, 0.5, ["image"], "year > 3"))
+    assert "library item -1" in along and "only pictures, where year &gt; 3" in along and "green frog" in along
+    assert compare.brought(page, None, search.EMPTY[4:]) == ""
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
@@ -417,6 +495,43 @@ def test_a_read_only_page_changes_nothing(made: Path, temporary: Path) -> None:
         assert page.board.job is None
     finally:
         page.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (None, "no folder was named"),
+        (["x"], "give a text"),
+        ("~nosuchuser/x", "cannot be looked at"),
+        ("/x" + "y" * 3000, "cannot be looked at"),
+        ("/" + "x" * 5000, "5,001 characters"),
+        ("/a\0b", "NUL"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused_in_words(page: Page, path: Any, says: str) -> None:
+    with pytest.raises(RetrievalError, match=says):
+        page.add_folder(path)
+
+
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [
+        (None, "none was named"),
+        ([1], "give a list"),
+        ({"a": 1}, "give a list"),
+        ("nope", "holds no file nope:"),
+        (3, "give"),
+    ],
+)
+def test_paths_to_remove_are_a_list_of_texts(page: Page, paths: Any, says: str) -> None:
+    with pytest.raises(RetrievalError, match=says):
+        page.remove(paths)
+
+
+@pytest.mark.parametrize("spec", [None, 5, ["lite"], "lite\0", ""])
+def test_an_encoder_that_is_no_name_is_refused(page: Page, spec: Any) -> None:
+    with pytest.raises(RetrievalError):
+        page.add_encoder(spec)
 
 
 def test_strangers_may_not_name_folders(page: Page, made: Path) -> None:

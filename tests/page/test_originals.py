@@ -83,6 +83,10 @@ def test_nothing_else_is_served(client: TestClient, path: str) -> None:
     assert "root:" not in answer.text
 
 
+def test_a_size_that_there_is_not_is_not_found(page: Page, client: TestClient) -> None:
+    assert client.get(f"/media/nosuch/{item_of(page, 'image').id}").status_code == 404
+
+
 def test_a_visitor_who_has_not_logged_in_gets_nothing(page: Page) -> None:
     app = Starlette(routes=routes(page))
     app.__dict__.update(auth=object(), tokens={"good": "user"}, cookie_id="c")
