@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 from gradio.events import api
 
+from eval.agreement import overlap, rank_biased_overlap
 from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery
 from mmretrieval.types import Hit, Item, Query
@@ -30,11 +31,13 @@ PICTURE_BYTES = 30_000_000
 
 def build(page: Page) -> None:
     """Registers the endpoints."""
-    _looking(page)
+    _searching(page)
+    _comparing(page)
+    _describing(page)
     _changing(page)
 
 
-def _looking(page: Page) -> None:
+def _searching(page: Page) -> None:
     def search(
         words: str = "",
         avoid: str = "",
@@ -67,6 +70,10 @@ def _looking(page: Page) -> None:
 
         return _or_refuse(work)
 
+    api(search, concurrency_id="encoder")
+
+
+def _comparing(page: Page) -> None:
     def compare(
         words: str = "",
         left: str = "",
@@ -89,12 +96,16 @@ def _looking(page: Page) -> None:
             return {
                 "left": ids[0][:places],
                 "right": ids[1][:places],
-                "overlap": comparing.overlap(ids[0][:places], ids[1][:places]),
-                "rank_biased_overlap": comparing.rank_biased_overlap(*ids),
+                "overlap": overlap(ids[0][:places], ids[1][:places]),
+                "rank_biased_overlap": rank_biased_overlap(*ids),
             }
 
         return _or_refuse(work)
 
+    api(compare, concurrency_id="encoder")
+
+
+def _describing(page: Page) -> None:
     def diagnose(encoder: str, diagnostic: str, sample: int = 10_000, seed: int = 0) -> dict[str, Any]:
         """A diagnostic (gap, gram) of an encoder's space: its sentence, numbers, 95 % intervals and basis."""
 
@@ -116,8 +127,6 @@ def _looking(page: Page) -> None:
 
         return _or_refuse(work)
 
-    api(search, concurrency_id="encoder")
-    api(compare, concurrency_id="encoder")
     api(diagnose, concurrency_id="diagnose")
     api(status, concurrency_limit=8)
 

@@ -84,7 +84,7 @@ def available(encoders: Sequence[str]) -> list[tuple[str, str]]:
     """(label, name) of every encoder of the catalogue that the library lacks, those that run here first."""
     offered = []
     for name, card in catalog.cards().items():
-        if card.spec in encoders or name == "hashing":
+        if card.spec in encoders:
             continue
         missing = _missing(name)
         offered.append((bool(missing), f"{name} — {f'not here: {missing}' if missing else 'ready'}", name))

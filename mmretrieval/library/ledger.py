@@ -368,8 +368,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         return connection
     # A library on a medium that cannot be written to can be searched all the same.
-    where = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    return sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False)
+    sealed = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(sealed, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _file_row(row: Sequence[Any]) -> FileRow:

@@ -71,7 +71,8 @@ def test_what_is_avoided_moves_away(page: Page) -> None:
     plain = captions(page, search.search(page, Asked("red"), TEXT, 8))
     pushed = captions(page, search.search(page, Asked("red", avoid="apple table", avoid_weight=1.0), TEXT, 8))
     apple = "a red apple on a table"
-    assert pushed.index(apple) > plain.index(apple) if apple in pushed else apple in plain
+    assert apple in plain
+    assert apple not in pushed or pushed.index(apple) > plain.index(apple)
 
 
 def test_a_zero_weight_is_as_if_the_part_were_not_there(page: Page) -> None:
@@ -309,15 +310,6 @@ def test_unexpected_errors_show_a_reference_that_the_log_has(caplog: pytest.LogC
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
-
-
-def test_overlap_and_rank_biased_overlap() -> None:
-    assert compare.overlap("abcd", "abxy") == 0.5
-    assert compare.rank_biased_overlap("abcd", "abcd") == pytest.approx(1.0)
-    assert compare.rank_biased_overlap("abcd", "wxyz") == 0.0
-    # By hand: agreements 0, 1, 2/3 at depths 1..3 with p = 0.5: 2/3 / 8 + (0/2 + 1/4 + (2/3)/8) = 0.41666...
-    assert compare.rank_biased_overlap("abc", "bad", 0.5) == pytest.approx(2 / 3 / 8 + 1 / 4 + 2 / 3 / 8)
-    assert compare.rank_biased_overlap((), ()) == 1.0
 
 
 def test_comparing_a_recipe_with_itself_moves_nothing(page: Page) -> None:
