@@ -9,6 +9,7 @@ RetrievalError                 what happened, the value, the way out: safe to sh
 |   +-- EncoderUnavailable     weights, package or network missing; says how to get them
 |   +-- CannotRead             the encoder does not read this modality
 |   +-- BadVectors             an encoder broke its promise (shape, NaN, zero row)
+|   +-- OutOfMemory            a batch does not fit; embed() halves it, and raises this where one content does not fit
 +-- LibraryError
 |   +-- NotALibrary            no library at this path, or of another format version
 |   +-- LibraryBusy            another process holds the lock
@@ -63,6 +64,10 @@ class CannotRead(EncoderError):
 
 class BadVectors(EncoderError):
     """The encoder returned something that is not (n, dim) finite rows."""
+
+
+class OutOfMemory(EncoderError):
+    """A batch of contents does not fit into memory."""
 
 
 class LibraryError(RetrievalError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
@@ -62,6 +62,9 @@ class Card:
     promise: str
     joint: bool = False
     offline: bool = False
+    multi: bool = False  # late interaction: a content is a bag of rows, compared by MaxSim
+    commercial: bool = True  # False: its licence forbids commercial use
+    family: str = ""
 
     @property
     def space(self) -> str:
@@ -70,14 +73,73 @@ class Card:
         return f"{slug}-{hashlib.sha256(f'{self.spec}@{self.revision}'.encode()).hexdigest()[:8]}"
 
 
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """The rows of late-interaction contents: content i owns rows[offsets[i]:offsets[i + 1]], one row at least.
+
+    `rows` is (m, d) float32, `offsets` is (n + 1,) int64 and begins with 0.
+    """
+
+    rows: Array
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, place: int) -> Array:
+        return self.rows[self.offsets[place] : self.offsets[place + 1]]
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[place] for place in range(len(self)))
+
+    @classmethod
+    def joined(cls, bags: Sequence[Array], dim: int) -> Vectors:
+        """Bags of rows, (n_i, dim) each, one after the other."""
+        offsets = np.zeros(len(bags) + 1, dtype=np.int64)
+        np.cumsum([len(bag) for bag in bags], out=offsets[1:])
+        return cls(np.concatenate(bags) if bags else np.empty((0, dim), dtype=np.float32), offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Late-interaction queries: query i asks with the rows of bag i, each of which has a weight, (m,) float32.
+
+    An item's score is the sum over the query's rows q of weight(q) * max over the item's rows d of q.d: that is the
+    weighted sum of the MaxSim of all the query's parts, for negative weights too.
+    """
+
+    bags: Vectors
+    weights: Array
+
+    def __len__(self) -> int:
+        return len(self.bags)
+
+    def __getitem__(self, place: int) -> tuple[Array, Array]:
+        return self.bags[place], self.weights[self.bags.offsets[place] : self.bags.offsets[place + 1]]
+
+
 class Encoder(Protocol):
-    """Content -> vectors. `embed()` is its only caller and checks what comes back."""
+    """Content -> vectors. `embed()` and `embed_multi()` are its only callers and check what comes back."""
 
     @property
     def card(self) -> Card: ...
 
-    def encode(self, contents: Sequence[Content], role: Role) -> Array:
-        """One float32 row of `card.dim` numbers for each content, in order; all contents hold the same modalities."""
+    def encode(self, contents: Sequence[Content], role: Role) -> Array | Vectors:
+        """For each content, in order, a row of `card.dim` numbers, or a bag of them where `card.multi`.
+
+        All contents hold the same modalities. Raises OutOfMemory where the batch does not fit: it gets a smaller one.
+        """
+        ...
+
+
+class ContentReranker(Protocol):
+    """Reads a query and an item together and says how well they match: a cross-encoder."""
+
+    @property
+    def card(self) -> Card: ...
+
+    def score(self, query: Content, items: Sequence[Content]) -> npt.NDArray[Any]:
+        """How well each item answers the query (n,), higher is better."""
         ...
 
 
@@ -254,7 +316,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One item in a store: all its vectors by view (rows of one space), and its payload."""
+    """One item in a store: all its vectors by view, a row (d,) or a bag (n, d) each, and its payload."""
 
     id: str
     vectors: Mapping[View, Array]
@@ -277,8 +339,24 @@ class VectorStore(Protocol):
         ...
 
 
-class Index(VectorStore, Protocol):
-    """A store that can be written to."""
+class LateStore(Protocol):
+    """Bags of rows of one late-interaction space, by view, that can be searched by weighted MaxSim."""
+
+    def search(self, view: View, queries: Tokens, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query the `depth` best items by weighted MaxSim among its selection that have this view."""
+        ...
+
+    def bags(self, view: View, ids: Sequence[str]) -> Vectors:
+        """The items' bags in the order of `ids`, empty where an item lacks the view."""
+        ...
+
+    def count(self, view: View) -> int:
+        """How many items have this view."""
+        ...
+
+
+class Writable(Protocol):
+    """What a store has that can be written to."""
 
     def put(self, points: Sequence[Point]) -> None:
         """Stores each point whole: an earlier point of that id is replaced, with all its views and its payload."""
@@ -295,6 +373,14 @@ class Index(VectorStore, Protocol):
     def close(self) -> None:
         """Flushes and lets go; the object is of no use afterwards."""
         ...
+
+
+class Index(VectorStore, Writable, Protocol):
+    """A store of vectors that can be written to."""
+
+
+class LateIndex(LateStore, Writable, Protocol):
+    """A store of bags that can be written to."""
 
 
 class Transform(Protocol):
@@ -346,5 +432,7 @@ class Reordered:
 
 # Reranker: query row (d,), {view: (rows (n, d), present (n,))} in the list's order, *arguments -> Reordered.
 Reranker: TypeAlias = Callable[..., Reordered]
+# Reader: a ContentReranker, the query's parts, place -> content of that item or None, n, *arguments -> Reordered.
+Reader: TypeAlias = Callable[..., Reordered]
 # A transform's `run`: {view: item rows}, {modality: bank query rows}, *arguments -> a fitted Transform.
 TransformFit: TypeAlias = Callable[..., Transform]

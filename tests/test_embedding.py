@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmretrieval.embedding import embed
-from mmretrieval.errors import BadVectors, CannotRead
-from mmretrieval.types import MODALITIES, Card, Content, Modality, Role
+from mmretrieval.embedding import embed, embed_multi
+from mmretrieval.errors import BadVectors, CannotRead, OutOfMemory
+from mmretrieval.types import MODALITIES, Card, Content, Modality, Role, Vectors
 
 DIM = 4
 PICTURE = Image.new("RGB", (2, 2))
@@ -95,12 +96,12 @@ def test_float16_and_huge_rows_come_back_unit() -> None:
 @pytest.mark.parametrize(
     ("content", "reads", "joint", "says"),
     [
-        (Content(), ("text",), False, "holds nothing"),
-        (Content(image=PICTURE), ("text",), False, "image.*reads only text"),
-        (Content(text="a"), ("image",), False, "text.*reads only image"),
-        (Content(frames=(PICTURE,)), ("text",), False, "frames.*reads only text"),
-        (Content(text="a", image=PICTURE), ("text", "image"), False, "text and image.*one at a time"),
-        (Content(text="a", frames=(PICTURE,)), ("text", "image"), True, "frames.*reads only image, text"),
+        (Content(), ("text",), False, "content 2 holds nothing"),
+        (Content(image=PICTURE), ("text",), False, r"^scripted reads text; the item has image \(content 2\)"),
+        (Content(text="a"), ("image",), False, r"^scripted reads image, video; the item has text \(content 2\)"),
+        (Content(frames=(PICTURE,)), ("text",), False, "reads text; the item has video"),
+        (Content(text="a", image=PICTURE), ("text", "image"), False, "one at a time of text, image, video; .*at once"),
+        (Content(image=PICTURE, frames=(PICTURE,)), ("text", "image"), True, "a picture beside it"),
     ],
 )
 def test_what_cannot_be_read_is_refused_before_any_work(
@@ -108,7 +109,7 @@ def test_what_cannot_be_read_is_refused_before_any_work(
 ) -> None:
     readable = Content(text="a") if "text" in reads else Content(image=PICTURE)
     encoder = Scripted(by_length, reads, joint)
-    with pytest.raises(CannotRead, match=f"content 2 .*{says}"):
+    with pytest.raises(CannotRead, match=says):
         embed(encoder, [readable, readable, content], "item")
     assert encoder.batches == []
 
@@ -118,6 +119,79 @@ def test_a_joint_encoder_gets_several_modalities_at_once() -> None:
     both = Content(text="ab", image=PICTURE)
     embed(encoder, [both, Content(text="c"), both], "query")
     assert [len(batch) for batch in encoder.batches] == [2, 1]
+
+
+def test_the_words_of_a_clip_go_with_each_frame_to_a_joint_encoder_of_pictures() -> None:
+    encoder = Scripted(by_length, ("text", "image"), joint=True)
+    embed(encoder, [Content(text="ab", frames=(PICTURE, PICTURE)), Content(text="c", frames=(PICTURE,))], "item")
+    assert [[(c.text, c.image is not None, c.frames) for c in batch] for batch in encoder.batches] == [
+        [("ab", True, ()), ("ab", True, ()), ("c", True, ())]
+    ]
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_size_remembered() -> None:
+    def rows(contents: Sequence[Content]) -> Any:
+        if len(contents) > 5:
+            raise OutOfMemory("too many")
+        return by_length(contents)
+
+    encoder, contents = Scripted(rows), [Content(text="x" * i) for i in range(20)]
+    first = embed(encoder, contents, "item", batch_size=16)
+    assert [len(b) for b in encoder.batches] == [16, 8, 4, 4, 4, 4, 4]
+    np.testing.assert_array_equal(first, embed(Scripted(by_length), contents, "item"))
+    encoder.batches.clear()
+    embed(encoder, contents, "item", batch_size=16)
+    assert {len(b) for b in encoder.batches} == {4}
+
+
+def test_one_content_that_does_not_fit_is_an_error() -> None:
+    def rows(contents: Sequence[Content]) -> Any:
+        raise OutOfMemory("too large")
+
+    with pytest.raises(OutOfMemory, match="too large"):
+        embed(Scripted(rows), [Content(text="a")] * 3, "item")
+
+
+class Bags(Scripted):
+    """A late-interaction encoder: a row for each letter."""
+
+    def __init__(self, bags: Callable[[Sequence[Content]], Any], reads: Sequence[Modality] = ("text", "image")) -> None:
+        super().__init__(bags, reads)
+        self.card = replace(self.card, multi=True)
+
+
+def letters(contents: Sequence[Content]) -> Vectors:
+    bags = [np.full((len(c.text or "xy"), DIM), i + 1.0, dtype=np.float32) for i, c in enumerate(contents)]
+    return Vectors.joined(bags, DIM)
+
+
+def test_bags_keep_their_order_and_their_rows_are_unit() -> None:
+    contents = [Content(text="abc"), Content(image=PICTURE), Content(text="d"), Content(frames=(PICTURE, PICTURE))]
+    found = embed_multi(Bags(letters), contents, "item", batch_size=1)
+    assert np.diff(found.offsets).tolist() == [3, 2, 1, 4]
+    assert (found.rows == 0.5).all()
+    assert len(embed_multi(Bags(letters), [], "item")) == 0
+
+
+@pytest.mark.parametrize(
+    ("bags", "says"),
+    [
+        (by_length, "ndarray instead of Vectors"),
+        (lambda contents: Vectors(np.ones((2, DIM), np.float32), np.array([0, 2, 2])), "offsets"),
+        (lambda contents: Vectors(np.ones((3, DIM), np.float32), np.array([0, 1, 2])), "shape"),
+        (lambda contents: Vectors(np.zeros((2, DIM), np.float32), np.array([0, 1, 2])), "zero vector for content 0"),
+    ],
+)
+def test_broken_bags_are_refused(bags: Callable[[Sequence[Content]], Any], says: str) -> None:
+    with pytest.raises(BadVectors, match=says):
+        embed_multi(Bags(bags), [Content(text="a"), Content(text="b")], "query")
+
+
+def test_one_vector_and_a_bag_of_them_are_never_confused() -> None:
+    with pytest.raises(BadVectors, match="bag"):
+        embed(Bags(letters), [Content(text="a")], "query")
+    with pytest.raises(BadVectors, match="one vector"):
+        embed_multi(Scripted(by_length), [Content(text="a")], "query")
 
 
 def test_frames_go_whole_to_an_encoder_that_reads_them() -> None:
