@@ -28,6 +28,10 @@ def serve(
     yes_public: Annotated[
         bool, typer.Option("--yes-public", help="Let everybody who reaches another host than 127.0.0.1 in.")
     ] = False,
+    unload_after: Annotated[
+        float,
+        typer.Option("--unload-after", min=0, help="Minutes after which an unused encoder leaves memory; 0: never."),
+    ] = 0,
 ) -> None:
     """Show a library in the browser: search, compare, diagnose, add to it."""
     if not _local(host) and auth_file is None and not yes_public:
@@ -49,7 +53,9 @@ def serve(
     folder = own_folder()
     from page.state import Page
 
-    page = Page(opened, read_only=read_only, trusted=_local(host) or allowed is not None)
+    page = Page(
+        opened, read_only=read_only, trusted=_local(host) or allowed is not None, unload_after=60 * unload_after
+    )
     try:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

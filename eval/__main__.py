@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 
 from eval import judging, report, runs
+from eval.bench import bench
 from eval.checking import inspect
 from eval.dataset import Asked, Dataset
 from eval.metrics import DEEPEST, per_query
@@ -30,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(bench, name="bench")
 GOOD, BAD_DATA, BAD_USAGE = 0, 1, 2
 WIDTH = 120
 Asking = Literal["all", "text", "image", "composed"]
@@ -70,7 +73,8 @@ def run(
 
     people, errors = _console(as_json), _console(True)
     with _told(errors):
-        encoders = _encoders(recipe)
+        given = {_in_full_precision(text): text for text in recipe}
+        encoders = _encoders(list(given))
         loaded = load(dataset)
         asked, dropped = _asked(loaded, queries, parts)
         folder = library if library is not None else judging.library_folder(loaded, out)
@@ -85,8 +89,9 @@ def run(
             by_chance = report.chance(loaded, asked, lambda q: _pool(loaded, q, shelf.payloads))
             choices = {"queries": queries, "parts": parts, "k": k}
             results, places = dict[str, dict[str, Any]](), dict[str, Path]()
-            for text in dict.fromkeys(recipe):
+            for text, typed in given.items():
                 facts = prepared | {
+                    "recipe_as_given": typed,
                     "choices": choices,
                     "dropped": dropped,
                     "chance": by_chance,
@@ -98,6 +103,7 @@ def run(
         title += "" if parts == "all" else f", {parts} parts only"
         people.print(report.score_table(loaded, results, by_chance, title))
         _say_left_out(people, asked, loaded, dropped, shelf.unfindable)
+        _say_licences(people, encoders)
         for text, place in places.items():
             people.print(f"{text} -> {place}", highlight=False, markup=False, soft_wrap=True)
         if as_json:
@@ -200,6 +206,18 @@ def _encoders(recipes: list[str]) -> tuple[str, ...]:
     return found
 
 
+def _in_full_precision(text: str) -> str:
+    """The recipe with precision=fp32 wherever a model would run faster and rougher, and nobody has chosen that."""
+    from mmretrieval import catalog
+    from mmretrieval.recipe import parse
+
+    chosen = parse(text)
+    sources = tuple(replace(s, encoder=catalog.in_full_precision(s.encoder)) for s in chosen.sources)
+    stages = tuple(replace(s, model=s.model and catalog.in_full_precision(s.model)) for s in chosen.rerankers)
+    exact = replace(chosen, sources=sources, rerankers=stages)
+    return text if exact == chosen else str(exact)
+
+
 def _asked(dataset: Dataset, form: Asking, parts: Parts) -> tuple[list[Asked], int]:
     """The chosen queries as they stand in the dataset, and how many lost all their parts."""
     chosen = [q for q in dataset.queries if form in ("all", q.form)]
@@ -234,7 +252,6 @@ def _one(
     name = runs.folder_name(dataset.name, meta["recipe"], facts["choices"] | {"content": shelf.content_hash})
     record = {
         "recipe": meta["recipe"],
-        "recipe_as_given": recipe,
         "dataset": {"name": dataset.name, "hash": shelf.content_hash, "licence": dataset.licence, "task": dataset.task},
         "metrics": result,
         "main_metric": dataset.main_metric,
@@ -277,6 +294,15 @@ def _say_left_out(
     lines += [f"  {ident}: {reason}" for ident, reason in list(unfindable.items())[:20]]
     for line in lines:
         people.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_licences(people: Console, encoders: tuple[str, ...]) -> None:
+    from mmretrieval import catalog
+
+    for card in map(catalog.card, encoders):
+        if not card.commercial:
+            line = f"{card.spec}: the licence of its weights ({card.licence}) forbids commercial use"
+            people.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 # --- at the terminal ----------------------------------------------------------------------------------------------

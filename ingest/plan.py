@@ -29,7 +29,7 @@ class Need:
     @property
     def pixels(self) -> bool:
         """Whether anything has to be decoded."""
-        return any("visual" in views for views in self.missing.values())
+        return any({"visual", "joint"} & set(views) for views in self.missing.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ class Planner:
         earlier = self._items.get(item.id) or next(iter(self.ledger.items([item.id])), None)
         self._items[item.id] = item
         self._content.setdefault(item.content_hash, []).append(item.id)
-        stale: tuple[View, ...] = ("text",) if earlier and earlier.text and not item.text else ()
+        stale: tuple[View, ...] = ("text", "joint") if earlier and earlier.text and not item.text else ()
         same_words = earlier is not None and (earlier.payload, earlier.text) == (item.payload, item.text)
         if earlier is None:
             outcome = "replaced" if new_bytes else "stored"
@@ -166,10 +166,13 @@ class Planner:
 
 
 def wanted_keys(item: Item, card: Card, settings: Settings) -> dict[View, str]:
-    """What each view of the item in a space is made from: the settings, and the words for the text view."""
+    """What each view of the item in a space is made from: the settings, and the words for the text and joint views."""
     keys: dict[View, str] = {}
+    words = hashlib.sha256(item.text.encode()).hexdigest()[:16]
     if "visual" in item.views and card.reads & {"image", "frames"}:
         keys["visual"] = f"{settings.key}:{PIXELS}"
     if "text" in item.views and "text" in card.reads:
-        keys["text"] = f"{settings.key}:{hashlib.sha256(item.text.encode()).hexdigest()[:16]}"
+        keys["text"] = f"{settings.key}:{words}"
+    if card.joint and len(keys) == 2:
+        keys["joint"] = f"{settings.key}:{PIXELS}:{words}"
     return keys

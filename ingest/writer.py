@@ -12,14 +12,16 @@ import numpy as np
 
 from ingest.plan import Need, Plan
 from mmretrieval import catalog
-from mmretrieval.embedding import embed
-from mmretrieval.errors import BadVectors, LibraryError
+from mmretrieval.embedding import embed, embed_multi
+from mmretrieval.errors import BadVectors, LibraryError, OutOfMemory
 from mmretrieval.library import Library
 from mmretrieval.library.ledger import VectorRow
 from mmretrieval.library.parts import read_part, remove_orphans, write_part
-from mmretrieval.types import Array, Card, Content, Encoder, View
+from mmretrieval.muvera import encoding_of
+from mmretrieval.types import VIEWS, Array, Card, Content, Encoder, Vectors, View
 
 SMALL_PART, MERGED_PART, MANY_PARTS = 2048, 8192, 16
+SMALL_BYTES, MERGED_BYTES = 2**24, 2**26
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 
@@ -51,7 +53,7 @@ class Writer:
         found: dict[str, list[tuple[int, VectorRow, Array]]] = {}
         bad: dict[int, str] = {}
         for space in self.cards:
-            for view in ("visual", "text"):
+            for view in VIEWS:
                 for place, key, row in self._embedded(space, view, works, bad):
                     need = works[place].need
                     assert need is not None
@@ -64,7 +66,7 @@ class Writer:
             kept = [(vector, row) for place, vector, row in triples if place not in bad]
             if kept:
                 ids, views = [v.item for v, _ in kept], [v.view for v, _ in kept]
-                name = write_part(self.library.parts_folder(space), ids, views, np.stack([r for _, r in kept]))
+                name = self._part(space, ids, views, [r for _, r in kept])
                 parts.append((name, space, [replace(v, part=name) for v, _ in kept]))
                 self.checkpoint("part")
         self._commit(works, parts, bad)
@@ -85,15 +87,13 @@ class Writer:
         for place, work in enumerate(works):
             key = work.need.missing.get(space, {}).get(view) if work.need else None
             if key is not None and work.need is not None:
-                content = work.content if view == "visual" else Content(text=work.need.item.text)
-                assert content is not None, f"{work.need.item.id} was not decoded"
-                wanted.append((place, key, content))
+                wanted.append((place, key, _content(work, work.need.item.text, view)))
         if not wanted:
             return []
         encoder = catalog.load(self.cards[space].spec)
         try:
-            vectors = embed(encoder, [c for _, _, c in wanted], "item")
-        except BadVectors:
+            vectors = _embed(encoder, [c for _, _, c in wanted])
+        except (BadVectors, OutOfMemory):
             return self._one_by_one(encoder, wanted, bad)
         return [(place, key, row) for (place, key, _), row in zip(wanted, vectors, strict=True)]
 
@@ -104,10 +104,19 @@ class Writer:
         good = []
         for place, key, content in wanted:
             try:
-                good.append((place, key, embed(encoder, [content], "item")[0]))
-            except BadVectors as error:
+                good.append((place, key, _embed(encoder, [content])[0]))
+            except (BadVectors, OutOfMemory) as error:
                 bad[place] = str(error)
         return good
+
+    def _part(self, space: str, ids: Sequence[str], views: Sequence[View], vectors: Sequence[Array]) -> str:
+        """A part of rows, or of bags together with the encoding that indexes find them by; gives its name."""
+        folder, card = self.library.parts_folder(space), self.cards[space]
+        fde = encoding_of(card)
+        if fde is None:
+            return write_part(folder, ids, views, np.stack(vectors))
+        about = {"encoder": card.spec, "revision": card.revision, "encoding": fde.described(card.dim)}
+        return write_part(folder, ids, views, Vectors.joined(vectors, card.dim), about)
 
     def _thumbnails(self, works: Sequence[Work]) -> None:
         for work in works:
@@ -173,7 +182,7 @@ class Writer:
         """Joins a space's many small parts into few; gives how many files were replaced. Old files go next time."""
         replaced = 0
         for space in self.cards:
-            small = self.library.ledger.small_parts(space, SMALL_PART)
+            small = self._small_parts(space)
             if len(small) < MANY_PARTS:
                 continue
             group: list[str] = []
@@ -183,12 +192,19 @@ class Writer:
                 ids, views, vectors = read_part(self.library.parts_folder(space), name)
                 pairs += [(i, v, r) for i, v, r in zip(ids, views, vectors, strict=True) if (i, v) in live]
                 group.append(name)
-                if len(pairs) >= MERGED_PART:
+                large = self.cards[space].multi and sum(r.nbytes for *_, r in pairs) >= MERGED_BYTES
+                if large or len(pairs) >= MERGED_PART:
                     self._merge(space, group, pairs)
                     group, pairs = [], []
             self._merge(space, group, pairs)
             replaced += len(small)
         return replaced
+
+    def _small_parts(self, space: str) -> list[str]:
+        """The parts that are worth joining: of few rows, and of few bytes, since a bag may have a thousand rows."""
+        folder = self.library.parts_folder(space)
+        few = self.library.ledger.small_parts(space, SMALL_PART)
+        return [n for n in few if not self.cards[space].multi or (folder / n).stat().st_size < SMALL_BYTES]
 
     def _merge(self, space: str, old: Sequence[str], pairs: Sequence[tuple[str, View, Array]]) -> None:
         """Makes one part of what is current in several."""
@@ -198,7 +214,7 @@ class Writer:
                 ledger.forget_parts(old)
             return
         ids, views = [i for i, _, _ in pairs], [v for _, v, _ in pairs]
-        name = write_part(self.library.parts_folder(space), ids, views, np.stack([row for *_, row in pairs]))
+        name = self._part(space, ids, views, [row for *_, row in pairs])
         self.checkpoint("merge")
         with ledger.transaction():
             ledger.replace_parts(old, name, space, list(zip(ids, views, strict=True)))
@@ -208,6 +224,18 @@ class Writer:
         """Removes what killed runs and merges left behind; gives the number of files."""
         folder = self.library.path / "embeddings"
         return sum(remove_orphans(f, self.library.ledger.parts(f.name)) for f in folder.glob("*") if f.is_dir())
+
+
+def _embed(encoder: Encoder, contents: Sequence[Content]) -> Array | Vectors:
+    return embed_multi(encoder, contents, "item") if encoder.card.multi else embed(encoder, contents, "item")
+
+
+def _content(work: Work, text: str, view: View) -> Content:
+    """What an encoder reads for a view of a work's item."""
+    if view == "text":
+        return Content(text=text)
+    assert work.content is not None, f"an item of {work.plan.row.path} was not decoded"
+    return work.content if view == "visual" else replace(work.content, text=text)
 
 
 def drop_path(library: Library, path: str) -> int:

@@ -1,8 +1,13 @@
 """Which encoders there are, what is known of them without loading them, and how one is loaded.
 
-`models/catalog.toml` is the table: one block an encoder. A block names its factory as text ("models.lite:Lite"), which
-is imported when the encoder is first asked for; a factory is called as `factory(card, files, settings)` with the
-verified data files by name and the block's settings overlaid by the options of the spec, and returns an Encoder.
+`models/catalog.toml` is the table: one block an encoder (or reranker), and one under `family` for each kind of
+checkpoint. A spec names a block ("clip-b32;precision=fp32") or a checkpoint of a family ("open_clip:ViT-L-14/openai").
+Encoders of one's own stand in a further file of the same form, named by the environment variable MMRETRIEVAL_CATALOG.
+
+A block or its family names a factory as text ("models.clip:OpenClip"), which is imported when the encoder is first
+asked for; a factory is called as `factory(card, files, settings)` with the verified data files by name and the block's
+settings overlaid by the options of the spec, and returns an Encoder. What a checkpoint says of itself is read by the
+family's `card` module, which loads no weights: `describe(settings)` gives facts, `pull(settings)` fetches.
 """
 
 from __future__ import annotations
@@ -12,7 +17,9 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import threading
+import time
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,14 +27,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from mmretrieval.errors import BadRecipe, EncoderUnavailable, pick
-from mmretrieval.types import MODALITIES, Card, Encoder
+from mmretrieval.digests import sha256
+from mmretrieval.errors import BadRecipe, EncoderError, EncoderUnavailable, pick
+from mmretrieval.types import MODALITIES, Card, ContentReranker, Encoder
 
 CATALOG = Path(__file__).resolve().parent.parent / "models" / "catalog.toml"
+# A further catalogue: encoders that are nobody else's business.
+OWN_CATALOG = "MMRETRIEVAL_CATALOG"
+FAMILIES = "family"
 REVISION_DIGITS = 12
+# A recipe is cut at these before its encoders are read.
+RESERVED = ",+"
+# A branch of a repository: what it holds changes, so that the commit must be asked for.
+UNPINNED = "main"
+# What a block says of an encoder stays true whatever options a spec gives; all else its checkpoint may say anew.
+FIXED = frozenset({"licence", "commercial", "promise", "role"})
 
 _lock = threading.RLock()
-_loaded: dict[tuple[str, str], Encoder] = {}
+_loaded: dict[tuple[str, str], Any] = {}
+_used: dict[tuple[str, str], float] = {}
 
 
 @dataclass(frozen=True)
@@ -61,7 +79,7 @@ class DataFile:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One block of the catalogue, as it is written there."""
+    """One block of a catalogue, as it is written there, with what it has from its family; `card` names a module."""
 
     name: str
     factory: str
@@ -69,6 +87,8 @@ class Block:
     settings: Mapping[str, Any]
     options: Mapping[str, tuple[str, ...]]
     files: tuple[DataFile, ...]
+    family: str = ""
+    card: str = ""
 
     @property
     def revision(self) -> str:
@@ -78,15 +98,35 @@ class Block:
         parts = [self.facts["version"], dict(self.settings), [[f.name, f.sha256] for f in self.files]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:REVISION_DIGITS]
 
+    def described(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What the checkpoint that these settings name says of itself; nothing where no module can tell."""
+        return dict(self._module().describe(settings)) if self.card else {}
+
+    def missing(self, settings: Mapping[str, Any]) -> str:
+        """Why the checkpoint cannot be loaded here without a network, or ""."""
+        return str(self._module().missing(settings)) if self.card else ""
+
+    def pull(self, settings: Mapping[str, Any]) -> str:
+        """Fetches the checkpoint for later use without a network; says what lies where."""
+        return str(self._module().pull(settings)) if self.card else "everything it needs is installed"
+
+    def _module(self) -> Any:
+        return _imported(self.card, self.name)
+
 
 def parse_spec(text: str) -> EncoderSpec:
     """The spec that a text spells ("clip-b32;precision=bf16"), options in any order; raises BadRecipe.
 
-    Whether the name exists is not asked here, so that "family:model" specs pass through.
+    Whether the name exists is not asked here.
     """
     name, *pieces = (piece.strip() for piece in text.strip().split(";"))
     if not name:
         raise BadRecipe(f"encoder {text!r} has no name: begin with one, as in 'lite' or 'clip-b32;precision=bf16'")
+    if cut := [c for c in RESERVED if c in text]:
+        raise BadRecipe(
+            f"encoder {text!r} holds {' and '.join(map(repr, cut))}, where a recipe would cut it: name it in a "
+            f"catalogue of your own ({OWN_CATALOG}=FILE), or give its files a path without"
+        )
     options: dict[str, str] = {}
     for piece in pieces:
         key, equals, value = (half.strip() for half in piece.partition("="))
@@ -100,7 +140,12 @@ def parse_spec(text: str) -> EncoderSpec:
 
 def cards() -> dict[str, Card]:
     """The card of every encoder in the catalogue, by name, without any option; loads no weights."""
-    return {name: card(name) for name in blocks()}
+    return {name: card(name) for name, block in blocks().items() if not _is_reranker(block)}
+
+
+def rerankers() -> dict[str, Card]:
+    """The card of every model in the catalogue that reads query and item together, by name."""
+    return {name: card(name) for name, block in blocks().items() if _is_reranker(block)}
 
 
 def default_encoder() -> str:
@@ -117,13 +162,57 @@ def card(spec: str) -> Card:
     return _describe(parse_spec(spec))[1]
 
 
+def check_known(spec: str) -> None:
+    """Raises UnknownName for a name or family that no catalogue has; looks at no checkpoint."""
+    _block_of(parse_spec(spec))
+
+
+def is_plain(spec: str) -> bool:
+    """Whether the spec is a catalogue's name alone, so that whoever wrote it chose nothing but that."""
+    return spec in blocks()
+
+
+def is_joint(spec: str) -> bool:
+    """Whether the catalogue calls the encoder, or its family, joint; asks no checkpoint. False for unknown names."""
+    name, _, _ = spec.partition(";")
+    family, colon, _ = name.partition(":")
+    row = blocks()[name].facts if name in blocks() else families().get(family, {}) if colon else {}
+    return bool(row.get("joint", False))
+
+
+def resolve(spec: str) -> tuple[Block, Card, Mapping[str, Any]]:
+    """The block that a spec names, its card, and the settings that its factory is handed; as `card` does."""
+    return _describe(parse_spec(spec))
+
+
+def in_full_precision(spec: str) -> str:
+    """The spec with precision=fp32 where it names no precision and would run in another: what is evaluated."""
+    parsed = parse_spec(spec)
+    usual = _block_of(parsed).settings.get("precision", "fp32")
+    if usual != "fp32" and "precision" not in dict(parsed.options):
+        return str(EncoderSpec(parsed.name, tuple(sorted([*parsed.options, ("precision", "fp32")]))))
+    return str(parsed)
+
+
 def missing(spec: str) -> str:
     """Why the encoder cannot run offline here and the way out, or "" where all that it needs is on this machine."""
-    block, described, _ = _describe(parse_spec(spec))
-    absent = [f for f in block.files if f.find() is None]
-    if absent:
+    parsed = parse_spec(spec)
+    block = _block_of(parsed)
+    if absent := [f for f in block.files if f.find() is None]:
         return f"{', '.join(f.package for f in absent)} is not installed: run `pip install -r requirements.txt`"
-    return "" if described.offline else str(block.facts["without"])
+    if block.facts.get("offline"):
+        return ""
+    if block.card:
+        return block.missing({**block.settings, **dict(parsed.options)})
+    return str(block.facts.get("without", ""))
+
+
+def pull(spec: str) -> str:
+    """Fetches what the encoder needs, for later use without a network; says what lies where."""
+    parsed = parse_spec(spec)
+    block = _block_of(parsed)
+    data_files(parsed.name)
+    return block.pull({**block.settings, **dict(parsed.options)})
 
 
 def load(spec: str) -> Encoder:
@@ -132,101 +221,161 @@ def load(spec: str) -> Encoder:
     Several threads that ask at once load it once. Raises UnknownName, or EncoderUnavailable with the way out where
     a package, a data file, a checkpoint or the network is missing, or where a file's sha256 is not the catalogue's.
     """
-    parsed = parse_spec(spec)
+    return cast(Encoder, _load(spec, reranker=False))
+
+
+def load_reranker(spec: str) -> ContentReranker:
+    """The model that a spec names, which scores items by reading each together with the query; as `load` does."""
+    return cast(ContentReranker, _load(spec, reranker=True))
+
+
+def unload_idle(seconds: float) -> list[str]:
+    """Lets go of every model that nobody has asked for in so many seconds; gives their specs.
+
+    Whoever still holds one goes on using it; the next to ask loads it anew.
+    """
+    now = time.monotonic()
     with _lock:
-        block, described, settings = _describe(parsed)
-        key = (described.spec, described.revision)
-        if key not in _loaded:
-            _loaded[key] = cast(Encoder, _factory(block)(described, data_files(parsed.name), settings))
-        return _loaded[key]
+        idle = [key for key in _loaded if now - _used.get(key, now) >= seconds]
+        for key in idle:
+            del _loaded[key]
+            _used.pop(key, None)
+    return [spec for spec, _ in idle]
 
 
 def data_files(name: str, without: Collection[str] = ()) -> dict[str, Path]:
     """Where each data file of an encoder lies, its sha256 checked; raises EncoderUnavailable with the way out."""
-    return {f.name: _verified(name, f) for f in pick(blocks(), name, "encoder").files if f.name not in without}
+    files = blocks()[name].files if name in blocks() else ()
+    return {f.name: _verified(name, f) for f in files if f.name not in without}
 
 
 @functools.cache
 def blocks() -> Mapping[str, Block]:
-    """The blocks of models/catalog.toml by name, in the order in which they stand there."""
-    with CATALOG.open("rb") as stream:
-        table = tomllib.load(stream)
-    return MappingProxyType({name: _block(name, dict(row)) for name, row in table.items()})
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file in hex, computed once a process as long as size and time of change stay the same."""
-    state = path.stat()
-    return _digest(str(path), state.st_size, state.st_mtime_ns)
+    """The blocks of all catalogues by name, in the order in which they stand there."""
+    found: dict[str, Block] = {}
+    for path, table in _tables():
+        for name, row in table.items():
+            if name == FAMILIES:
+                continue
+            if name in found:
+                raise EncoderUnavailable(f"{path}: an encoder called {name!r} is in another catalogue: rename this one")
+            found[name] = _block(path, name, row)
+    return MappingProxyType(found)
 
 
 @functools.cache
-def _digest(path: str, size: int, mtime_ns: int) -> str:  # noqa: ARG001  # size and time only key the cache
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def families() -> Mapping[str, Mapping[str, Any]]:
+    """The families of checkpoints by name, as they are written in the catalogues."""
+    return MappingProxyType({name: row for _, table in _tables() for name, row in table.get(FAMILIES, {}).items()})
 
 
-def _block(name: str, row: dict[str, Any]) -> Block:
-    files = tuple(DataFile(**entry) for entry in row.pop("files", []))
-    options = {key: tuple(values) for key, values in row.pop("options", {}).items()}
-    return Block(name, row.pop("factory"), row, row.pop("settings", {}), options, files)
+def _tables() -> list[tuple[Path, dict[str, Any]]]:
+    own = os.environ.get(OWN_CATALOG)
+    tables = []
+    for path in [CATALOG, *([Path(own).expanduser()] if own else [])]:
+        try:
+            tables.append((path, tomllib.loads(path.read_text("utf-8"))))
+        except (OSError, ValueError) as error:
+            raise EncoderUnavailable(
+                f"the catalogue {path} cannot be read: {error}; mend it, or unset {OWN_CATALOG}"
+            ) from error
+    return tables
+
+
+def _block(path: Path, name: str, row: Mapping[str, Any]) -> Block:
+    facts = dict(row)
+    family = facts.pop("family", "")
+    inherited = pick(families(), family, "family of encoders") if family else {}
+    taken = {key: facts.pop(key, inherited.get(key, "")) for key in ("factory", "card")}
+    if not taken["factory"]:
+        raise EncoderUnavailable(f"{path}: {name} names neither a factory nor a family: add one of them")
+    files = tuple(DataFile(**entry) for entry in facts.pop("files", []))
+    options = {
+        key: tuple(values) for key, values in {**inherited.get("options", {}), **facts.pop("options", {})}.items()
+    }
+    settings = {**inherited.get("settings", {}), **facts.pop("settings", {})}
+    facts = {key: inherited[key] for key in ("role", "joint") if key in inherited} | facts
+    return Block(name, taken["factory"], facts, settings, options, files, family, taken["card"])
+
+
+def _block_of(spec: EncoderSpec) -> Block:
+    """The block that a spec names, or one made for `family:model`."""
+    family, colon, model = spec.name.partition(":")
+    if not colon or spec.name in blocks():
+        return pick(blocks(), spec.name, "encoder")
+    row = pick(families(), family, "family of encoders")
+    options = {key: tuple(values) for key, values in row.get("options", {}).items()}
+    settings = {**row.get("settings", {}), "model": model}
+    facts = {key: row[key] for key in ("role", "joint") if key in row}
+    return Block(spec.name, row["factory"], facts, settings, options, (), family, row.get("card", ""))
 
 
 def _describe(spec: EncoderSpec) -> tuple[Block, Card, Mapping[str, Any]]:
-    block = pick(blocks(), spec.name, "encoder")
+    block = _block_of(spec)
     for key, value in spec.options:
         allowed = pick(block.options, key, f"option of {spec.name}")
         if allowed:  # an option without listed values takes any text, such as a path
             pick(dict.fromkeys(allowed), value, f"value of {key}")
-    options = dict(spec.options)
-    facts = block.facts
-    described = Card(
-        name=block.name,
-        spec=str(spec),
-        dim=_dim(block, options),
-        reads=frozenset(m for m in MODALITIES if m in facts["reads"]),
-        licence=facts["licence"],
-        revision=_revision(block, options),
-        preprocessing=facts["preprocessing"],
-        runtime=facts["runtime"],
-        promise=facts["promise"],
-        joint=facts.get("joint", False),
-        offline=_offline(block, options),
-    )
-    return block, described, {**block.settings, **options}
+    settings = {**block.settings, **dict(spec.options)}
+    named = "licence" in block.facts
+    told: Mapping[str, Any] = {}
+    if spec.options or not named:
+        told = block.described(settings)
+    elif block.facts.get("revision") == UNPINNED:
+        told = _commit(block, settings)
+    facts = {**block.facts, **{key: value for key, value in told.items() if not (named and key in FIXED)}}
+    return block, _card(block, str(spec), facts, settings), settings
 
 
-def _offline(block: Block, options: Mapping[str, str]) -> bool:
-    return bool(block.facts["offline"]) or "checkpoint" in options or options.get("weights") == "random"
-
-
-def _dim(block: Block, options: Mapping[str, str]) -> int:
-    if "config" not in options:
-        return int(block.facts["dim"])
-    path = _local(block, "config", options["config"])
+def _commit(block: Block, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The commit that is here of a checkpoint for which the catalogue names none; nothing where it is not here yet."""
     try:
-        config = json.loads(path.read_text("utf-8"))
-        return int(config.get("model_cfg", config)["embed_dim"])
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise EncoderUnavailable(f"{block.name}: {path} is no model config with an embed_dim ({error!r})") from error
+        return {"revision": block.described(settings)["revision"]}
+    except EncoderUnavailable:
+        return {}
 
 
-def _revision(block: Block, options: Mapping[str, str]) -> str:
-    revision = block.revision
-    if "checkpoint" in options:
-        revision = digest(_local(block, "checkpoint", options["checkpoint"]))[:REVISION_DIGITS]
-    if options.get("weights") == "random":
-        revision = f"random-{revision}"
-    if "config" in options:
-        revision += "-" + digest(_local(block, "config", options["config"]))[:8]
-    return revision
+def _card(block: Block, spec: str, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> Card:
+    try:
+        revision = str(facts["revision"]) if "revision" in facts else block.revision
+        if settings.get("weights") == "random" and not revision.startswith("random"):
+            revision = f"random-{revision}"
+        return Card(
+            name=block.name,
+            spec=spec,
+            dim=int(facts["dim"]),
+            reads=frozenset(m for m in MODALITIES if m in facts["reads"]),
+            licence=facts.get("licence", "unknown"),
+            revision=revision,
+            preprocessing=facts.get("preprocessing", ""),
+            runtime=facts.get("runtime", ""),
+            promise=facts.get("promise", ""),
+            joint=facts.get("joint", False),
+            offline=facts.get("offline", False) or facts.get("missing") == "",
+            multi=facts.get("multi", False),
+            commercial=facts.get("commercial", True),
+            family=block.family,
+        )
+    except KeyError as error:
+        raise EncoderUnavailable(f"the catalogue's block {block.name} lacks {error}: add it there") from error
 
 
-def _local(block: Block, option: str, text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise EncoderUnavailable(f"{block.name}: {option}={text} is not a file; give the path of an existing one")
-    return path
+def _is_reranker(block: Block) -> bool:
+    return block.facts.get("role") == "reranker"
+
+
+def _load(spec: str, *, reranker: bool) -> Any:
+    parsed = parse_spec(spec)
+    with _lock:
+        block, described, settings = _describe(parsed)
+        if _is_reranker(block) != reranker:
+            is_not = "an encoder, not a reranker" if reranker else "a reranker, not an encoder"
+            raise EncoderError(f"{described.spec} is {is_not}: `python -m models list` shows which is which")
+        key = (described.spec, described.revision)
+        if key not in _loaded:
+            _loaded[key] = _factory(block)(described, data_files(parsed.name), settings)
+        _used[key] = time.monotonic()
+        return _loaded[key]
 
 
 def _verified(encoder: str, file: DataFile) -> Path:
@@ -236,7 +385,7 @@ def _verified(encoder: str, file: DataFile) -> Path:
             f"{encoder} needs {file.path} of the package {file.package}, which is not installed: "
             "run `pip install -r requirements.txt`"
         )
-    if (found := digest(path)) != file.sha256:
+    if (found := sha256(path)) != file.sha256:
         raise EncoderUnavailable(
             f"{encoder}: {path} has the sha256 {found[:12]}..., the catalogue says {file.sha256[:12]}...: "
             f"install the version of {file.package} that requirements.txt names"
@@ -247,8 +396,14 @@ def _verified(encoder: str, file: DataFile) -> Path:
 def _factory(block: Block) -> Any:
     module, _, attribute = block.factory.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(_imported(module, block.name), attribute)
+    except AttributeError as error:
+        raise EncoderUnavailable(f"{block.name}: the module {module} has no {attribute!r}: mend its factory") from error
+
+
+def _imported(module: str, encoder: str) -> Any:
+    try:
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise EncoderUnavailable(
-            f"{block.name} needs the package {error.name!r}: run `pip install -r requirements.txt`"
-        ) from error
+        way = "run `pip install -r requirements.txt`, or put the folder that holds it on PYTHONPATH"
+        raise EncoderUnavailable(f"{encoder} needs the package {error.name!r}: {way}") from error

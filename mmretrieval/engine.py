@@ -12,19 +12,24 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from mmretrieval import catalog
+from mmretrieval import catalog, late_space
 from mmretrieval.bank import null_bank
-from mmretrieval.embedding import embed
-from mmretrieval.errors import BadQuery
-from mmretrieval.library import Library
+from mmretrieval.embedding import check_readable, embed
+from mmretrieval.errors import BadQuery, BadRecipe, MediaError
+from mmretrieval.late_space import LateSpace
+from mmretrieval.library import Library, contents
 from mmretrieval.recipe import Recipe, Source, Stage, parse
-from mmretrieval.search import COMPOSERS, FUSERS, RERANKERS
+from mmretrieval.search import COMPOSERS, FUSERS, JOINT, READERS, RERANKERS
+from mmretrieval.search.compose import read_together
+from mmretrieval.search.read import question
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.transforms import TRANSFORMS
 from mmretrieval.types import (
     VIEWS,
     Array,
+    Card,
     Content,
     Encoder,
     Found,
@@ -33,8 +38,10 @@ from mmretrieval.types import (
     Modality,
     Query,
     Ranking,
+    Reordered,
     Run,
     Selection,
+    Tokens,
     Transform,
     VectorStore,
     View,
@@ -95,12 +102,24 @@ class Space:
         """Query contents of one modality as transformed rows (n, dim)."""
         return self.turned(modality, embed(self.encoder, contents, "query"))
 
+    def null_scores(self, view: View, ids: Sequence[str], bank: Array) -> npt.NDArray[np.float64]:
+        """The scores (q, n) of the null bank's rows against those of the items, evenly spaced, that are there."""
+        rows, present = self.store.rows(view, ids[:: max(1, -(-len(ids) // NULL_ITEMS))])
+        scores: npt.NDArray[np.float64] = (
+            self.turned("text", bank).astype(np.float64) @ rows[present].astype(np.float64).T
+        )
+        return scores
+
 
 class Engine:
-    """Searches one library. `exact` scans every vector instead of asking the index (evaluations do)."""
+    """Searches one library. `exact` scans every vector instead of asking the index (evaluations do).
 
-    def __init__(self, library: Library, *, exact: bool = False) -> None:
-        self.library, self.exact = library, exact
+    `strangers`: recipes come from people who may not choose what this machine loads, so that models that read items go
+    by their catalogue names alone. (Encoders are always those of the library.)
+    """
+
+    def __init__(self, library: Library, *, exact: bool = False, strangers: bool = False) -> None:
+        self.library, self.exact, self.strangers = library, exact, strangers
         self._lock = threading.Lock()
         self._transformed: dict[tuple[Any, ...], tuple[tuple[Transform, ...], ExactStore]] = {}
         self._nulls: dict[tuple[Any, ...], Null] = {}
@@ -114,11 +133,16 @@ class Engine:
         """
         started = time.perf_counter()
         chosen = parse(recipe) if isinstance(recipe, str) else recipe
+        for stage in chosen.rerankers:
+            if self.strangers and stage.model and not catalog.is_plain(stage.model):
+                raise BadRecipe(f"{stage}: only models that the catalogue names can be used here, without options")
         depth = depth if depth is not None else max([DEPTH, *(int(s.arguments[0]) for s in chosen.rerankers)])
         if not 1 <= k <= depth:
             raise BadQuery(f"k = {k} is outside 1..{depth}, the depth of the search: ask for a greater depth")
         asked = [_checked(query) for query in queries]
+        late_space.refuse([self.library.card(s.encoder) for s in chosen.sources], chosen)
         spaces = {s.encoder: self._space(s.encoder, chosen.transforms) for s in chosen.sources}
+        _check(spaces, chosen, asked)
         first = spaces[chosen.sources[0].encoder]
         composed = {name: self._composed(space, asked, chosen.composer) for name, space in spaces.items()}
         lists = [self._search(spaces[s.encoder], s, chosen, composed[s.encoder], asked, depth) for s in chosen.sources]
@@ -126,17 +150,26 @@ class Engine:
         for i, query in enumerate(asked):
             listed = _fused([found[i] for found in lists], chosen.fuser)
             for stage in chosen.rerankers:
-                listed = _reranked(listed, stage, first, composed[chosen.sources[0].encoder][i])
+                if stage.model:
+                    listed = self._read(listed, stage, query)
+                else:
+                    rows = composed[chosen.sources[0].encoder]
+                    assert isinstance(first, Space) and not isinstance(rows, Tokens)  # late_space.refuse has seen to it
+                    listed = _reranked(listed, stage, first, rows[i])
             rankings.append(Ranking(query.id, _hits(listed, k)))
         meta = {"recipe": str(chosen), "depth": depth, "k": k, "queries": len(asked), "exact": self.exact}
         meta |= {"encoders": [_described(s) for s in spaces.values()], "versions": versions()}
+        if models := [catalog.card(s.model) for s in chosen.rerankers if s.model]:
+            meta["rerankers"] = [_facts(card) for card in models]
         return Run(str(chosen), tuple(rankings), meta | {"seconds": round(time.perf_counter() - started, 4)})
 
     # --- spaces ----------------------------------------------------------------------------------------------------
 
-    def _space(self, spec: str, stages: Sequence[Stage]) -> Space:
-        self.library.card(spec)
+    def _space(self, spec: str, stages: Sequence[Stage]) -> Space | LateSpace:
+        card = self.library.card(spec)
         encoder = catalog.load(spec)
+        if card.multi:
+            return LateSpace(encoder, self.library.late_store(spec, exact=self.exact))
         raw = self.library.exact_store(spec) if self.exact else self.library.store(spec)
         if not stages:
             return Space(encoder, raw, (), raw)
@@ -167,7 +200,7 @@ class Engine:
                 _BANKS[key] = embed(encoder, [Content(text=t) for t in null_bank()], "query")
             return _BANKS[key]
 
-    def _null(self, space: Space, view: View, recipe: Recipe) -> tuple[float, float]:
+    def _null(self, space: Space | LateSpace, view: View, recipe: Recipe) -> tuple[float, float]:
         """Mean and deviation of the null bank's scores on a view.
 
         An exact engine takes them from the library as it is. Another keeps them until the view has grown or shrunk by
@@ -185,9 +218,10 @@ class Engine:
         ):
             return known.mean, known.deviation
         ids = self.library.ledger.items_with(name, view)
-        rows, present = space.store.rows(view, ids[:: max(1, -(-len(ids) // NULL_ITEMS))])
-        bank = space.turned("text", self._bank(space.encoder)).astype(np.float64)
-        scores = bank @ rows[present].astype(np.float64).T
+        if isinstance(space, LateSpace):
+            scores = space.null_scores(view, ids)
+        else:
+            scores = space.null_scores(view, ids, self._bank(space.encoder))
         deviation = float(scores.std()) if scores.size else 0.0
         mean = float(scores.mean()) if scores.size else 0.0
         self._nulls[key] = Null(mean, deviation if deviation > 1e-9 else 1.0, change, count)
@@ -195,8 +229,12 @@ class Engine:
 
     # --- one source ------------------------------------------------------------------------------------------------
 
-    def _composed(self, space: Space, queries: Sequence[Query], composer: Stage) -> Array:
-        """Each query as one row (n, dim): its parts embedded, transformed by modality, and composed."""
+    def _composed(self, space: Space | LateSpace, queries: Sequence[Query], composer: Stage) -> Array | Tokens:
+        """Each query as one row (n, dim), or one bag: its parts embedded, transformed by modality, and composed."""
+        if composer.name == JOINT and space.encoder.card.joint:
+            queries = [replace(q, parts=read_together(q.parts)) for q in queries]
+        if isinstance(space, LateSpace):
+            return space.composed(queries)
         places = [(i, j) for i, q in enumerate(queries) for j in range(len(q.parts))]
         rows = np.zeros((len(places), space.encoder.card.dim), dtype=np.float32)
         by_modality: dict[Modality, list[int]] = {}
@@ -223,11 +261,17 @@ class Engine:
         return composed
 
     def _search(
-        self, space: Space, source: Source, recipe: Recipe, vectors: Array, queries: Sequence[Query], depth: int
+        self,
+        space: Space | LateSpace,
+        source: Source,
+        recipe: Recipe,
+        vectors: Array | Tokens,
+        queries: Sequence[Query],
+        depth: int,
     ) -> list[Listed]:
         selections = [Selection(q.filter, q.exclude, q.subset) for q in queries]
         views = space.views if source.view == "all" else (source.view,)
-        found = {view: space.store.search(view, vectors, depth, selections) for view in views}
+        found = {view: _found(space, view, vectors, depth, selections) for view in views}
         if source.view != "all":
             return [Listed(f, ((str(source), f),)) for f in found[source.view]]
         nulls = {view: self._null(space, view, recipe) for view in views}
@@ -237,6 +281,22 @@ class Engine:
             stages = tuple((f"{source.encoder}@{view}", found[view][i]) for view in views)
             merged.append(Listed(best, (*stages, (str(source), best))))
         return merged
+
+    def _read(self, listed: Listed, stage: Stage, query: Query) -> Listed:
+        """The list in the order of a model that reads the query and the items; a file that is gone is not read."""
+        model = catalog.load_reranker(stage.model)
+        pixels = "image" in model.card.reads
+        ids = listed.found.ids[: int(stage.arguments[0])]
+        items = self.library.items_by_id(ids)
+
+        def content(place: int) -> Content | None:
+            try:
+                return contents.content(self.library.ledger, items[ids[place]], self.library.settings, pixels=pixels)
+            except MediaError:
+                return None
+
+        result = READERS[stage.name].run(model, query.parts, content, len(listed.found), *stage.arguments)
+        return _reordered(listed, stage, result)
 
 
 _BANKS: dict[tuple[str, str], Array] = {}
@@ -256,6 +316,31 @@ def _checked(query: Query) -> Query:
             raise BadQuery(f"query {query.id!r}: weight {part.weight} is not a finite number")
     own = frozenset(p.item for p in parts if p.item is not None)
     return replace(query, parts=parts, exclude=query.exclude | own)
+
+
+def _found(
+    space: Space | LateSpace, view: View, asked: Array | Tokens, depth: int, selections: Sequence[Selection]
+) -> list[Found]:
+    if isinstance(space, LateSpace):
+        assert isinstance(asked, Tokens)
+        return space.store.search(view, asked, depth, selections)
+    assert not isinstance(asked, Tokens)
+    return space.store.search(view, asked, depth, selections)
+
+
+def _check(spaces: Mapping[str, Space | LateSpace], recipe: Recipe, queries: Sequence[Query]) -> None:
+    """Refuses what some encoder or reranker of the recipe cannot do, before any of them begins."""
+    cards = [space.encoder.card for space in spaces.values()]
+    if recipe.composer.name == JOINT and not any(card.joint for card in cards):
+        raise BadRecipe(f"{cards[0].name} reads words and pictures one at a time: write sum instead of {JOINT}")
+    for query in queries:
+        for card in cards:
+            together = recipe.composer.name == JOINT and card.joint
+            parts = read_together(query.parts) if together else query.parts
+            check_readable(card, [p.content for p in parts if p.content is not None], "query")
+        for stage in recipe.rerankers:
+            if stage.model:
+                question(query.parts, catalog.card(stage.model))
 
 
 def _is_empty(content: Content) -> bool:
@@ -301,7 +386,11 @@ def _fused(lists: Sequence[Listed], fuser: Stage | None) -> Listed:
 def _reranked(listed: Listed, stage: Stage, space: Space, query: Array) -> Listed:
     ids = listed.found.ids
     views = {view: space.store.rows(view, ids) for view in space.views}
-    result = RERANKERS[stage.name].run(query, views, *stage.arguments)
+    return _reordered(listed, stage, RERANKERS[stage.name].run(query, views, *stage.arguments))
+
+
+def _reordered(listed: Listed, stage: Stage, result: Reordered) -> Listed:
+    ids = listed.found.ids
     scores = np.where(np.isnan(result.scores), listed.found.scores, result.scores)[result.order]
     scored = [p for p in result.order if not np.isnan(result.scores[p])]
     opinion = Found(tuple(ids[p] for p in scored), result.scores[scored])
@@ -319,11 +408,16 @@ def _hits(listed: Listed, k: int) -> tuple[Hit, ...]:
     return tuple(Hit(ident, i + 1, float(scores[i]), tuple(trails[ident])) for i, ident in enumerate(top))
 
 
-def _described(space: Space) -> dict[str, Any]:
+def _described(space: Space | LateSpace) -> dict[str, Any]:
     card = space.encoder.card
     counts = {view: space.store.count(view) for view in space.views}
-    described = {"spec": card.spec, "revision": card.revision, "space": card.space, "dim": card.dim}
-    return described | {"runtime": card.runtime, "licence": card.licence, "items": counts}
+    more = space.described() if isinstance(space, LateSpace) else {}
+    return more | _facts(card) | {"space": card.space, "dim": card.dim, "items": counts}
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    facts = {"spec": card.spec, "revision": card.revision, "runtime": card.runtime}
+    return facts | {"licence": card.licence, "commercial_use": card.commercial}
 
 
 def versions() -> dict[str, str]:

@@ -12,12 +12,14 @@ always spells out composer, fuser, views and arguments, so that a recipe in a ru
 from __future__ import annotations
 
 import difflib
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mmretrieval import catalog
 from mmretrieval.errors import BadRecipe
-from mmretrieval.search import COMPOSERS, FUSERS, RERANKERS
+from mmretrieval.search import COMPOSERS, FUSERS, JOINT, READERS, RERANKERS
 from mmretrieval.transforms import TRANSFORMS
 from mmretrieval.types import VIEWS, StageRow, View
 
@@ -29,7 +31,7 @@ SLOTS: tuple[tuple[str, Mapping[str, StageRow[Any]], Literal["one", "many"]], ..
     ("transform", TRANSFORMS, "many"),
     ("composer", COMPOSERS, "one"),
     ("fuser", FUSERS, "one"),
-    ("reranker", RERANKERS, "many"),
+    ("reranker", ChainMap(READERS, RERANKERS), "many"),
 )
 DEFAULT_COMPOSER = "sum"
 DEFAULT_FUSER = "rrf"
@@ -50,13 +52,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage with all its arguments."""
+    """One stage with all its arguments; `model` is the spec of what a stage of READERS reads with."""
 
     name: str
     arguments: tuple[float, ...] = ()
+    model: str = ""
 
     def __str__(self) -> str:
-        return ":".join([self.name, *map(_written, self.arguments)])
+        return ":".join([self.name, *([self.model] if self.model else []), *map(_written, self.arguments)])
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str
         raise BadRecipe(f"recipe {text!r}: {fuser.name} joins several lists; add an encoder with +, or leave it out")
     if fuser is None and len(sources) > 1:
         fuser = Stage(DEFAULT_FUSER, _defaults(FUSERS[DEFAULT_FUSER]))
-    default = Stage(DEFAULT_COMPOSER, _defaults(COMPOSERS[DEFAULT_COMPOSER]))
-    composer = found["composer"][0] if found["composer"] else default
+    usual = JOINT if any(catalog.is_joint(s.encoder) for s in sources) else DEFAULT_COMPOSER
+    composer = found["composer"][0] if found["composer"] else Stage(usual, _defaults(COMPOSERS[usual]))
     return Recipe(sources, tuple(found["transform"]), composer, fuser, tuple(found["reranker"]))
 
 
@@ -125,6 +128,8 @@ def _source(piece: str, text: str) -> Source:
 
 def _stage(piece: str, text: str) -> tuple[int, Stage]:
     name, *raw = piece.split(":")
+    if name in READERS:
+        return len(SLOTS) - 1, _reading(name, raw, text)
     for place, (_, table, _) in enumerate(SLOTS):
         if name in table:
             return place, Stage(name, _arguments(name, raw, table[name], text))
@@ -132,6 +137,16 @@ def _stage(piece: str, text: str) -> tuple[int, Stage]:
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise BadRecipe(f"recipe {text!r}: no stage is called {name!r}.{hint} There are: {', '.join(known)}.")
+
+
+def _reading(name: str, raw: list[str], text: str) -> Stage:
+    """cross:SPEC or cross:SPEC:DEPTH, where the spec may hold colons itself."""
+    depth = [raw.pop()] if len(raw) > 1 and raw[-1].strip().lstrip("+-").replace(".", "").isdigit() else []
+    if not (spec := ":".join(raw).strip()):
+        raise BadRecipe(
+            f"recipe {text!r}: {name} names no model: write {name}:MODEL:DEPTH; `python -m models list` has them"
+        )
+    return Stage(name, _arguments(name, depth, READERS[name], text), str(catalog.parse_spec(spec)))
 
 
 def _written(number: float) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mmretrieval.errors import RetrievalError
+from mmretrieval.library.contents import original
 from mmretrieval.types import Hit, Item
 from page.asking import KIND_NAMES
 from page.notices import escape, notice, table
-from page.originals import SHOWN, original
+from page.originals import SHOWN
 
 if TYPE_CHECKING:
     from page.state import Page
@@ -152,7 +153,7 @@ def _card(shown: Card, chosen: bool) -> str:
 def detail(page: Page, item: Item, hit: Hit | None = None) -> str:
     """Everything about an item: what it looks like (a clip plays from its time), its words, facts, and its trail."""
     try:
-        file, problem = original(page, item), ""
+        file, problem = original(page.library.ledger, item), ""
     except RetrievalError as error:
         file, problem = None, str(error)
     parts = [

@@ -10,6 +10,7 @@ import gradio as gr
 from mmretrieval import catalog
 from mmretrieval.errors import RetrievalError
 from mmretrieval.media import KINDS
+from mmretrieval.types import VIEWS, Card
 from page.asking import KIND_NAMES
 from page.cards import clock
 from page.jobs import Job
@@ -40,13 +41,19 @@ def overview(page: Page) -> str:
         for label, figure, more in tiles
     )
     rows = [
-        (spec, views.get("visual", 0), views.get("text", 0), views.get("joint", 0))
+        (spec, *(views.get(view, 0) for view in VIEWS), licence(catalog.card(spec)))
         for spec, views in status.encoders.items()
     ]
-    encoders = table("Vectors by encoder and view", ("encoder", "visual", "text", "joint"), rows, numbers=(1, 2, 3))
+    heads = ("encoder", *VIEWS, "licence of its weights")
+    encoders = table("Vectors by encoder and view", heads, rows, numbers=(1, 2, 3))
     trouble = notice(page.index_problem, "warning")
     where = f'<p class="mm-path">{escape(status.path)}</p>'
     return f'{where}<div class="mm-tiles">{boxes}</div>{trouble}{encoders}'
+
+
+def licence(card: Card) -> str:
+    """The licence of an encoder's weights, and whether it forbids commercial use."""
+    return card.licence if card.commercial else f"{card.licence} (no commercial use)"
 
 
 def failures(page: Page) -> str:
@@ -87,7 +94,9 @@ def available(encoders: Sequence[str]) -> list[tuple[str, str]]:
         if card.spec in encoders:
             continue
         missing = _missing(name)
-        offered.append((bool(missing), f"{name} — {f'not here: {missing}' if missing else 'ready'}", name))
+        state = f"not here: {missing}" if missing else "ready"
+        terms = "" if card.commercial else f", {licence(card)}"
+        offered.append((bool(missing), f"{name} — {state}{terms}", name))
     return [(label, name) for _, label, name in sorted(offered, key=lambda o: o[0])]
 
 

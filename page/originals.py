@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ingest.workers import read
 from mmretrieval.errors import RetrievalError
-from mmretrieval.types import Cut, Item
+from mmretrieval.library.contents import cut_of, original
+from mmretrieval.types import Item
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,34 +44,13 @@ KEPT_SECONDS = 3600
 SIZES = frozenset({"thumb", "view", "original"})
 
 
-def original(page: Page, item: Item) -> Path:
-    """The file that an item was cut from, unchanged since; RetrievalError says what became of it."""
-    changed = ""
-    for path in item.paths:
-        row, file = page.library.ledger.file(path), Path(path)
-        try:
-            stat = file.stat()
-        except OSError:
-            continue
-        if row is not None and (row.size, row.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            return file
-        changed = path
-    if changed:
-        raise RetrievalError(f"{changed} has changed since it was ingested: add its folder again")
-    raise RetrievalError(
-        f"{' and '.join(item.paths) or 'the file'} is no longer there: put it back, or run "
-        "`python -m ingest add FOLDER --prune` with the folder where it lies now"
-    )
-
-
 def view(page: Page, item: Item) -> bytes:
     """WebP bytes of what can be seen of an item, read in another process; RetrievalError where that is nothing."""
     kept = page.folder / "views" / f"{item.id}-{page.library.settings.key}.webp"
-    file = original(page, item)
+    file = original(page.library.ledger, item)
     if kept.exists():
         return kept.read_bytes()
-    cut = Cut(item.locator, item.t0, item.t1, item.page, "", item.visual)
-    (reading,) = page.readers.submit(read, file, item.kind, [cut], page.library.settings).result()
+    (reading,) = page.readers.submit(read, file, item.kind, [cut_of(item)], page.library.settings).result()
     content = reading.content
     shown = content.image or (content.frames[len(content.frames) // 2] if content.frames else None)
     if shown is None:
@@ -98,7 +78,7 @@ def routes(page: Page) -> list[BaseRoute]:
             if size == "view":
                 return Response(view(page, item), media_type="image/webp", headers=SAFE | _kept())
             if size == "original":
-                return _whole(original(page, item))
+                return _whole(original(page.library.ledger, item))
         except RetrievalError as error:
             return PlainTextResponse(str(error), status_code=404, headers=SAFE)
         thumbnail = page.library.thumbnail(item.id)

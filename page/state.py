@@ -33,11 +33,17 @@ RETRY_TICKS, GRAPH_TICKS = 10, 60
 
 
 class Page:
-    """One library as the page serves it. `trusted`: whoever reaches the page may name folders of this machine."""
+    """One library as the page serves it. `trusted`: whoever reaches the page may name folders of this machine.
 
-    def __init__(self, library: Library, *, read_only: bool = False, trusted: bool = True) -> None:
+    `unload_after`: seconds after which an encoder that nobody searches with is let go; 0 keeps them.
+    """
+
+    def __init__(
+        self, library: Library, *, read_only: bool = False, trusted: bool = True, unload_after: float = 0
+    ) -> None:
         self.library, self.read_only, self.trusted = library, read_only, trusted
-        self.engine = Engine(library)
+        self.unload_after = unload_after
+        self.engine = Engine(library, strangers=not trusted)
         self.board = Board()
         self.folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="mmretrieval-page-"))
         self._readers: Workers | None = None
@@ -96,6 +102,8 @@ class Page:
                 if self.index_problem and self._ticks % RETRY_TICKS == RETRY_TICKS - 1:
                     self.take_indexes()
                 self.catch_up()
+                if self.unload_after and (gone := catalog.unload_idle(self.unload_after)):
+                    logger.info("let go of %s, which nobody used for a while", ", ".join(gone))
                 if self._ticks % GRAPH_TICKS == GRAPH_TICKS - 1:
                     self._build_graph()
             except Exception:
@@ -183,6 +191,11 @@ class Page:
         spec = arguments.text(spec, "the encoder", arguments.PATH_CHARS)
         if not spec.strip():
             raise RetrievalError("no encoder was chosen: pick one from the list")
+        if not self.trusted and not catalog.is_plain(spec.strip()):
+            raise RetrievalError(
+                f"{spec.strip()[:80]!r} is no name of the catalogue: other checkpoints can be named only where the "
+                "page listens on 127.0.0.1 or asks for a password"
+            )
         spec = catalog.card(spec.strip()).spec
         if spec in self.library.encoders:
             raise RetrievalError(f"this library has {spec} already: choose another encoder")

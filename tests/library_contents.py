@@ -14,10 +14,17 @@ def contents(library: Library) -> dict[str, Any]:
     items = {i.id: (i.kind, i.locator, i.paths, i.text, i.lang, dict(i.meta), i.payload) for i in library.items()}
     vectors: dict[str, Any] = {}
     for encoder in library.encoders:
-        for view, matrix in library.matrices(encoder).items():
-            assert len(set(matrix.ids)) == len(matrix.ids)
-            vectors[f"{encoder}@{view}"] = {i: r.tobytes() for i, r in zip(matrix.ids, matrix.rows, strict=True)}
+        for view, (ids, rows) in scanned(library, encoder).items():
+            assert len(set(ids)) == len(ids)
+            vectors[f"{encoder}@{view}"] = {i: r.tobytes() for i, r in zip(ids, rows, strict=True)}
     return {"items": items, "vectors": vectors, "index": indexed(library)}
+
+
+def scanned(library: Library, encoder: str) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """By view the ids and their rows, or bags of rows, of the exact cache."""
+    if card(encoder).multi:
+        return {view: (bags.ids, bags.vectors) for view, bags in library.bags(encoder).items()}
+    return {view: (matrix.ids, matrix.rows) for view, matrix in library.matrices(encoder).items()}
 
 
 def indexed(library: Library) -> dict[str, Any]:
@@ -27,11 +34,16 @@ def indexed(library: Library) -> dict[str, Any]:
         library.sync_indexes()
         found: dict[str, Any] = {}
         for encoder in library.encoders:
-            for view, matrix in library.matrices(encoder).items():
-                rows, present = library.store(encoder).rows(view, matrix.ids)
-                assert present.all()
-                assert library.store(encoder).count(view) == len(matrix.ids)
-                found[f"{encoder}@{view}"] = {i: r.tobytes() for i, r in zip(matrix.ids, rows, strict=True)}
+            for view, (ids, _) in scanned(library, encoder).items():
+                if card(encoder).multi:
+                    store = library.late_store(encoder)
+                    rows = store.bags(view, ids)
+                else:
+                    store = library.store(encoder)
+                    rows, present = store.rows(view, ids)
+                    assert present.all()
+                assert store.count(view) == len(ids)
+                found[f"{encoder}@{view}"] = {i: r.tobytes() for i, r in zip(ids, rows, strict=True)}
     finally:
         library.close_indexes()
     return found

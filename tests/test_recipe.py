@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmretrieval import recipe
 from mmretrieval.errors import BadRecipe
 from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, parse
-from mmretrieval.search import COMPOSERS, FUSERS, RERANKERS
+from mmretrieval.search import COMPOSERS, FUSERS, READERS, RERANKERS
 from mmretrieval.transforms import TRANSFORMS
 from mmretrieval.types import Parameter, StageRow
 
@@ -38,8 +38,16 @@ def recipes(draw):
         tuple(draw(st.lists(stages(TRANSFORMS), max_size=2))),
         draw(stages(COMPOSERS)),
         draw(stages(FUSERS)) if len(named) > 1 else None,
-        tuple(draw(st.lists(stages(RERANKERS), max_size=2))),
+        tuple(draw(st.lists(st.one_of(stages(RERANKERS), readers), max_size=2))),
     )
+
+
+readers = st.builds(
+    Stage,
+    st.sampled_from(sorted(READERS)),
+    st.tuples(st.integers(1, 99).map(float)),
+    st.from_regex("[a-z][a-z0-9:/-]{0,9}(;a=[a-z0-9]{1,4})?", fullmatch=True),
+)
 
 
 # --- text and value ------------------------------------------------------------------------------------------------
@@ -75,6 +83,8 @@ def test_whole_arguments_are_written_without_a_point():
         ("  a @ visual + b , center , gram : 50 ".replace(" : ", ":"), "a@visual+b@all,center,sum,rrf:60,gram:50"),
         ("clip-b32;checkpoint=/x/y.pt;precision=fp32@visual", "clip-b32;checkpoint=/x/y.pt;precision=fp32@visual,sum"),
         ("open_clip:ViT-L-14/datacomp@text", "open_clip:ViT-L-14/datacomp@text,sum"),
+        ("lite,cross:st_cross:a/b", "lite@all,sum,cross:st_cross:a/b:100"),
+        ("lite,cross:st_cross:a/b;x=1:20,gram", "lite@all,sum,cross:st_cross:a/b;x=1:20,gram:100"),
     ],
 )
 def test_the_text_hides_no_default(text, whole):
@@ -155,6 +165,9 @@ def test_stages_in_another_order_are_refused(places):
         ("a+b,rrf,rrf:3", "two fusers"),
         ("lite,center:3", r"center takes 0 arguments \(center\), not 1"),
         ("lite,gram:5:6", r"gram takes 1 arguments \(gram:depth\), not 2"),
+        ("lite,cross", "cross names no model: write cross:MODEL:DEPTH"),
+        ("lite,cross:", "cross names no model"),
+        ("lite,cross:a:0", "cross's depth is a whole number from 1 to 10000, not '0'"),
         ("lite,gram:0", "gram's depth is a whole number from 1 to 10000, not '0'"),
         ("lite,gram:10001", "not '10001'"),
         ("lite,gram:2.5", "a whole number"),

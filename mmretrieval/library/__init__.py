@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmretrieval import catalog
-from mmretrieval.errors import EncoderUnavailable, LibraryBusy, NotALibrary, UnknownName
+from mmretrieval.errors import BadRecipe, EncoderUnavailable, LibraryBusy, NotALibrary, UnknownName
 from mmretrieval.filters import Filter
-from mmretrieval.library.index import OPTIMISE_FROM, SpaceIndex, build_generation, graph_points
+from mmretrieval.library.bags import bags
+from mmretrieval.library.index import OPTIMISE_BAGS_FROM, OPTIMISE_FROM, SpaceIndex, build_generation, graph_points
 from mmretrieval.library.ledger import FileRow, Ledger
 from mmretrieval.library.locks import FolderLock
 from mmretrieval.library.matrices import matrices
 from mmretrieval.library.parts import sync_folder
+from mmretrieval.muvera import encoding_of
+from mmretrieval.store.edge import EdgeStore, LateEdgeStore
 from mmretrieval.store.exact import ExactStore, Matrix
-from mmretrieval.types import Card, Item, Settings, VectorStore, View
+from mmretrieval.store.late import Bags, ExactLateStore
+from mmretrieval.types import Card, Item, LateStore, Settings, VectorStore, View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,6 +78,7 @@ class Library:
         self._local = threading.local()
         self._indexes: dict[str, SpaceIndex] = {}
         self._exact: dict[str, tuple[int, dict[View, Matrix], ExactStore]] = {}
+        self._late: dict[str, tuple[int, dict[View, Bags], ExactLateStore]] = {}
         self._index_lock = threading.RLock()
 
     # --- opening ---------------------------------------------------------------------------------------------------
@@ -189,13 +194,13 @@ class Library:
 
     def card(self, encoder: str) -> Card:
         """The card of one of the library's encoders; another one is refused with the way to add it."""
-        card = catalog.card(encoder)  # a name that nobody knows is a different mistake, and gets its own message
-        if card.spec not in self.encoders:
+        if str(catalog.parse_spec(encoder)) not in self.encoders:
+            catalog.check_known(encoder)  # a name that nobody knows is a different mistake, and gets its own message
             raise UnknownName(
                 f"this library has no vectors of {encoder!r}, it has {', '.join(self.encoders)}: add them with "
                 f"`python -m ingest add-encoder '{encoder}' --library {self.path}`"
             )
-        return card
+        return catalog.card(encoder)
 
     def parts_folder(self, space: str) -> Path:
         """Where the durable vectors of a space are."""
@@ -261,8 +266,15 @@ class Library:
     # --- what is searched --------------------------------------------------------------------------------------------
 
     def matrices(self, encoder: str) -> dict[View, Matrix]:
-        """Every view of an encoder's space, memory-mapped, rows by rising item id: for exact scans and diagnostics."""
+        """Every view of an encoder's space, memory-mapped, rows by rising item id: for exact scans and diagnostics.
+
+        Raises BadRecipe for a late-interaction encoder, whose items have no one row: `bags` has theirs.
+        """
         return self._scanned(encoder)[1]
+
+    def bags(self, encoder: str) -> dict[View, Bags]:
+        """Every view of a late-interaction encoder's space, memory-mapped, bags by rising item id."""
+        return self._scanned_bags(encoder)[1]
 
     def exact_store(self, encoder: str) -> ExactStore:
         """A scan over the current vectors."""
@@ -270,12 +282,27 @@ class Library:
 
     def _scanned(self, encoder: str) -> tuple[int, dict[View, Matrix], ExactStore]:
         """The matrices of a space and the store over them, kept until the ledger knows of a change."""
-        space = self.card(encoder).space
+        if (card := self.card(encoder)).multi:
+            raise BadRecipe(
+                f"{card.name} compares items row by row and has no one vector for an item, which this needs: choose "
+                "an encoder that has"
+            )
+        space = card.space
         change, known = self.ledger.last_change(space), self._exact.get(space)
         if known is None or known[0] != change:
             found = matrices(self.ledger, space, self.parts_folder(space), self.path / "cache" / space)
             known = (change, found, ExactStore(found, self.select))
             self._exact[space] = known
+        return known
+
+    def _scanned_bags(self, encoder: str) -> tuple[int, dict[View, Bags], ExactLateStore]:
+        card = self.card(encoder)
+        change, known = self.ledger.last_change(card.space), self._late.get(card.space)
+        if known is None or known[0] != change:
+            cache = self.path / "cache" / card.space
+            found = bags(self.ledger, card.space, card.dim, self.parts_folder(card.space), cache)
+            known = (change, found, ExactLateStore(found, card.dim, self.select))
+            self._late[card.space] = known
         return known
 
     def select(self, value: Filter) -> frozenset[str]:
@@ -285,7 +312,14 @@ class Library:
     def store(self, encoder: str) -> VectorStore:
         """The open index of an encoder's space where this process owns one, else an exact scan."""
         index = self._indexes.get(self.card(encoder).space)
-        return index.store if index is not None else self.exact_store(encoder)
+        return index.store if index is not None and isinstance(index.store, EdgeStore) else self.exact_store(encoder)
+
+    def late_store(self, encoder: str, *, exact: bool = False) -> LateStore:
+        """The open index of a late-interaction encoder's space unless `exact`, else an exact scan of its bags."""
+        index = self._indexes.get(self.card(encoder).space)
+        if not exact and index is not None and isinstance(index.store, LateEdgeStore):
+            return index.store
+        return self._scanned_bags(encoder)[2]
 
     def open_indexes(self) -> None:
         """Takes the index of every space for this process; LibraryBusy where another process has one."""
@@ -297,7 +331,7 @@ class Library:
 
     def _index(self, card: Card) -> SpaceIndex:
         folder, parts = self.path / "index" / card.space, self.parts_folder(card.space)
-        return SpaceIndex(self.ledger, card.space, card.dim, folder, parts)
+        return SpaceIndex(self.ledger, card.space, card.dim, folder, parts, encoding_of(card))
 
     def sync_indexes(self, on_batch: Callable[[int], None] | None = None) -> int:
         """Brings every open index up to the ledger, in small batches; gives the number of items looked at."""
@@ -346,15 +380,17 @@ class Library:
         """Whether so much has been added since the search graph was built that building it again pays."""
         card = self.card(encoder)
         points = max(self.ledger.view_counts(card.space).values(), default=0)
+        enough = OPTIMISE_BAGS_FROM if card.multi else OPTIMISE_FROM
         state = self.ledger.index_state(card.space)
-        return points >= OPTIMISE_FROM and (state is None or graph_points(state[0]) < points / 2)
+        return points >= enough and (state is None or graph_points(state[0]) < points / 2)
 
     def build_graph(self, encoder: str) -> int:
         """Builds the next generation of an encoder's index with a search graph; gives its number of points."""
         card = self.card(encoder)
         folder = self.path / "index" / card.space
         folder.mkdir(parents=True, exist_ok=True)
-        return build_generation(self.ledger, card.space, card.dim, folder, self.parts_folder(card.space))
+        parts, fde = self.parts_folder(card.space), encoding_of(card)
+        return build_generation(self.ledger, card.space, card.dim, folder, parts, fde)
 
     def search(
         self, text: str | None = None, image: Image | None = None, recipe: str | Recipe | None = None, k: int = 10

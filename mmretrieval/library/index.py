@@ -12,12 +12,14 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from mmretrieval.errors import LibraryError, StoreError
 from mmretrieval.library.ledger import Ledger
 from mmretrieval.library.locks import FolderLock
 from mmretrieval.library.parts import PartReader
-from mmretrieval.store.edge import EdgeStore, optimise
+from mmretrieval.muvera import Fde
+from mmretrieval.store.edge import EdgeStore, LateEdgeStore, optimise
 from mmretrieval.types import VIEWS, Array, Point, View
 
 # Small enough that a page which applies changes meanwhile never stalls: about 25 ms for 256 rows of 512.
@@ -25,26 +27,32 @@ BATCH = 256
 # At 20,000 x 384 a scan takes 2.0 ms and a search graph 1.2 ms (and 32 s to build): below this many points it only
 # loses recall.
 OPTIMISE_FROM = 50_000
+# Bags of rows are larger than rows, and so are the encodings that stand for them.
+BAGS, OPTIMISE_BAGS_FROM = 32, 10_000
 # The engine writes through memory maps, so that a full disk ends its process with SIGBUS; opening a small shard again
 # took 14 MB.
 ROOM = 128 * 2**20
 
 
+EdgeIndex: TypeAlias = EdgeStore | LateEdgeStore
+
+
 class SpaceIndex:
     """The owned, open index of one space; `sync` brings it up to the ledger, `store` is searched."""
 
-    def __init__(self, ledger: Ledger, space: str, dim: int, folder: Path, parts: Path) -> None:
-        self.space, self.dim, self.folder = space, dim, folder
-        self.reader = PartReader(parts)
+    def __init__(self, ledger: Ledger, space: str, dim: int, folder: Path, parts: Path, fde: Fde | None = None) -> None:
+        self.space, self.dim, self.folder, self.fde = space, dim, folder, fde
+        self.reader = _reader(parts, fde)
+        self.batch = BATCH if fde is None else BAGS
         self.lock = FolderLock(folder / "lock", f"the index of {space}")  # makes the folder
         try:
             _check_room(folder)
             self.generation, self.applied = _current(ledger, space, folder)
             try:
-                self.store = EdgeStore(folder / self.generation, dim, VIEWS)
-            except StoreError:  # spoilt: it is a cache, so a new one takes its place
+                self.store = _opened(folder / self.generation, dim, fde)
+            except StoreError:  # spoilt, or of another encoding: it is a cache, so a new one takes its place
                 self.generation, self.applied = _fresh(ledger, space)
-                self.store = EdgeStore(folder / self.generation, dim, VIEWS)
+                self.store = _opened(folder / self.generation, dim, fde)
         except BaseException:
             self.lock.release()
             raise
@@ -60,7 +68,7 @@ class SpaceIndex:
         self._change_over(ledger)
         seen = 0
         while True:
-            ids, reached = ledger.changed_since(self.space, self.applied, BATCH)
+            ids, reached = ledger.changed_since(self.space, self.applied, self.batch)
             if reached == self.applied:
                 break
             _check_room(self.folder)
@@ -79,7 +87,7 @@ class SpaceIndex:
         if state is None or state[0] == self.generation or not (self.folder / state[0]).is_dir():
             return
         # The old shard is not closed here: a search of another thread may be in it, and lets it go when it is done.
-        self.store = EdgeStore(self.folder / state[0], self.dim, VIEWS)
+        self.store = _opened(self.folder / state[0], self.dim, self.fde)
         self.generation, self.applied = state
 
     def close(self) -> None:
@@ -88,7 +96,7 @@ class SpaceIndex:
         self.lock.release()
 
 
-def apply_changes(ledger: Ledger, store: EdgeStore, space: str, ids: Sequence[str], reader: PartReader) -> None:
+def apply_changes(ledger: Ledger, store: EdgeIndex, space: str, ids: Sequence[str], reader: PartReader) -> None:
     """Makes the store agree with the ledger about these items; doing it twice changes nothing."""
     vectors: dict[str, dict[View, Array]] = {i: {} for i in ids}
     for row in ledger.vectors_of(space, ids):
@@ -99,7 +107,7 @@ def apply_changes(ledger: Ledger, store: EdgeStore, space: str, ids: Sequence[st
     store.put(points)
 
 
-def build_generation(ledger: Ledger, space: str, dim: int, folder: Path, parts: Path) -> int:
+def build_generation(ledger: Ledger, space: str, dim: int, folder: Path, parts: Path, fde: Fde | None = None) -> int:
     """Builds a new generation with a search graph and makes it current; gives the number of points in it.
 
     Run it in a process of its own: the engine's optimise() stops every Python thread. The owner of the index, if there
@@ -109,14 +117,14 @@ def build_generation(ledger: Ledger, space: str, dim: int, folder: Path, parts: 
         for left in folder.glob("*.building*"):
             if left.is_dir():  # by a build that was killed
                 shutil.rmtree(left)
-        return _build(ledger, space, dim, folder, PartReader(parts))
+        return _build(ledger, space, dim, folder, _reader(parts, fde), fde)
 
 
-def _build(ledger: Ledger, space: str, dim: int, folder: Path, reader: PartReader) -> int:
+def _build(ledger: Ledger, space: str, dim: int, folder: Path, reader: PartReader, fde: Fde | None) -> int:
     building = folder / f"{uuid.uuid4().hex[:12]}.building"
-    store, applied = EdgeStore(building, dim, VIEWS), 0
+    store, applied = _opened(building, dim, fde), 0
     while True:
-        ids, reached = ledger.changed_since(space, applied, BATCH)
+        ids, reached = ledger.changed_since(space, applied, BATCH if fde is None else BAGS)
         if reached == applied:
             break
         _check_room(folder)
@@ -124,11 +132,20 @@ def _build(ledger: Ledger, space: str, dim: int, folder: Path, reader: PartReade
         applied = reached
     points = max(store.count(view) for view in VIEWS)
     store.close()
-    optimise(building, dim, VIEWS)
+    optimise(building, dim, VIEWS, fde=fde)
     generation = f"{building.name.removesuffix('.building')}-{points}"
     building.rename(folder / generation)
     ledger.set_generation(space, generation, applied)
     return points
+
+
+def _opened(folder: Path, dim: int, fde: Fde | None) -> EdgeIndex:
+    return EdgeStore(folder, dim, VIEWS) if fde is None else LateEdgeStore(folder, dim, VIEWS, fde)
+
+
+def _reader(parts: Path, fde: Fde | None) -> PartReader:
+    # Parts of bags are larger by as much as an item has rows.
+    return PartReader(parts) if fde is None else PartReader(parts, keep=2)
 
 
 def graph_points(generation: str) -> int:

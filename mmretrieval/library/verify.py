@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmretrieval import catalog
 from mmretrieval.errors import CorruptLibrary
 from mmretrieval.library import Library
 from mmretrieval.library.parts import read_part
+from mmretrieval.types import Array, Vectors
 
 # How far the length of a stored unit row may be from 1.
 LENGTH_TOLERANCE = 1e-4
@@ -40,9 +42,8 @@ def verify(library: Library) -> Verified:
                 problems.append(f"{encoder}: {error}")
                 continue
             vectors += len(rows)
-            lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
             held = set(zip(ids, views, strict=True))
-            for (ident, view), length in zip(zip(ids, views, strict=True), lengths, strict=True):
+            for ident, view, length in zip(ids, views, _lengths(rows), strict=True):
                 if not abs(length - 1) <= LENGTH_TOLERANCE:
                     problems.append(f"{encoder}: the {view} vector of {ident} in {name} has length {length:.6g}, not 1")
             problems += [
@@ -50,3 +51,14 @@ def verify(library: Library) -> Verified:
             ]
             problems += [f"{encoder}: {name} holds {i}, which is no item" for i, _ in wanted if i not in known]
     return Verified(parts, vectors, tuple(problems))
+
+
+def _lengths(rows: Array | Vectors) -> list[float]:
+    """The length of each row; of a bag that of the row that is farthest from length 1, and 0 for an empty bag."""
+    flat = rows.rows if isinstance(rows, Vectors) else rows
+    lengths = np.linalg.norm(flat.astype(np.float64), axis=1)
+    if not isinstance(rows, Vectors):
+        return [float(length) for length in lengths]
+    bags = [lengths[start:stop] for start, stop in itertools.pairwise(rows.offsets)]
+    # argmax takes NaN for the largest.
+    return [float(bag[np.abs(bag - 1).argmax()]) if len(bag) else 0.0 for bag in bags]

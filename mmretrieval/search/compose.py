@@ -1,15 +1,20 @@
-"""Composers: part vectors (p, d) and weights (p,) to one unit query vector (d,)."""
+"""Composers: part vectors (p, d) and weights (p,) to one unit query vector (d,).
+
+A joint encoder can read several parts at once: `read_together` makes one part of them, before anything is embedded.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.errors import BadQuery
 from mmretrieval.geometry import unit
-from mmretrieval.types import Array
+from mmretrieval.types import Array, Content, Part
 
 # A sum this much shorter than its parts is the rounding of float32 vectors, whose direction means nothing.
 CANCELLED = 1e-6
@@ -41,6 +46,28 @@ def weighted_sum(parts: Array, weights: npt.ArrayLike) -> Array:
     if np.linalg.norm(total) <= CANCELLED * reach:
         raise BadQuery(f"the parts of the query cancel out (weights {_listed(w)}): change a weight or leave a part out")
     return unit(total)
+
+
+def read_together(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts with all words that pull set into each picture or clip that pulls, for an encoder that reads both.
+
+    Words are joined by a space in the order given; with no picture they make one part, of the sum of their weights.
+    Beside a picture the weights of words play no part: how much they count is the encoder's own affair. Parts that push
+    away, and stored items, stay as they are.
+    """
+    pulling = [p for p in parts if p.content is not None and p.weight > 0]
+    words = [p for p in pulling if p.content is not None and p.content.modalities == ("text",)]
+    seen = [p for p in pulling if p not in words]
+    if not words:
+        return tuple(parts)
+    said = " ".join((p.content.text or "").strip() for p in words if p.content)
+    asked = next((p.content.instruction for p in pulling if p.content and p.content.instruction), None)
+    if seen:
+        contents = [replace(p.content or Content(), text=said, instruction=asked) for p in seen]
+        read = [replace(p, content=c) for p, c in zip(seen, contents, strict=True)]
+    else:
+        read = [Part(Content(text=said, instruction=asked), weight=math.fsum(p.weight for p in words))]
+    return (*read, *(p for p in parts if p not in pulling))
 
 
 def _listed(weights: npt.NDArray[np.float64]) -> str:

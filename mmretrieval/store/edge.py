@@ -5,6 +5,7 @@ The folder is a cache of the embeddings: where it is lost or spoilt, delete it a
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.errors import LibraryBusy, RetrievalError, StoreError
+from mmretrieval.muvera import Fde, encode_queries
+from mmretrieval.store.late import batches, candidates_for, gathered, named, rescored, tokens_name
 from mmretrieval.store.qdrant import encode, nearest, restriction, spread, storable
-from mmretrieval.types import Array, Found, Point, Selection, View
+from mmretrieval.types import Array, Found, Point, Selection, Tokens, Vectors, View
 
 if TYPE_CHECKING:
     import qdrant_edge as qe
@@ -25,36 +28,21 @@ if TYPE_CHECKING:
 # Larger batches bloat the write-ahead log, which is replayed at every opening; 256 rows hold the GIL for about 25 ms.
 BATCH = 256
 CONFIG = "edge_config.json"
+# Beside it, where bags are kept: which encoding stands for them.
+ENCODING = "encoding.json"
+BAGS_AT_ONCE = 32
 
 
-class EdgeStore:
-    """An Index in `folder`, made if there is none: float32 vectors of `dim` numbers under each name in `views`.
+class EdgeShard:
+    """An open folder with points under the names in `views`: what both kinds of store do alike."""
 
-    What `put` wrote is scanned exactly. What `optimise` has indexed is found by HNSW, approximately, unless `exact`.
-    What was put survives the death of the process, and after `flush` the loss of power. Raises LibraryBusy where
-    another process (or another EdgeStore) has the folder open, StoreError where it holds something else.
-    """
-
-    def __init__(self, folder: Path, dim: int, views: Sequence[View], exact: bool = False) -> None:
+    def __init__(self, folder: Path, dim: int, views: Sequence[View], exact: bool, fde: Fde | None) -> None:
         self._folder, self._dim, self._views, self._exact = folder, dim, frozenset(views), exact
         if not (folder / CONFIG).exists():
-            _create(folder, dim, views)
-        self._shard = _load(folder, _config(dim, views))
+            _create(folder, dim, views, fde)
+        _check_encoding(folder, dim, fde)
+        self._shard = _load(folder, _config(dim, views, fde))
         self._open = True
-
-    def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
-        """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
-        if view not in self._views or depth < 1:
-            return [Found.ordered((), ()) for _ in selections]
-        return nearest(queries, depth, selections, lambda *asked: self._query(view, *asked))
-
-    def rows(self, view: View, ids: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """The items' vectors (n, dim), zero where an item lacks the view, and which of them have it (n,)."""
-        wanted: list[Any] = list(storable(set(ids))) if view in self._views else []
-        with self._reporting("read vectors from"):
-            records = self._shard.retrieve(wanted, False, [view]) if wanted else []
-        vectors = {str(r.id): r.vector[view] for r in records if isinstance(r.vector, dict) and view in r.vector}
-        return spread(ids, vectors, self._dim)
 
     def count(self, view: View) -> int:
         """How many items have this view."""
@@ -64,16 +52,6 @@ class EdgeStore:
             return 0
         with self._reporting("count points in"):
             return self._shard.count(qe.CountRequest(filter=qe.Filter(must=[qe.HasVectorCondition(view)])))
-
-    def put(self, points: Sequence[Point]) -> None:
-        """Stores each point whole, replacing an earlier one of that id. Raises StoreError for a vector not of `dim`."""
-        import qdrant_edge as qe
-
-        for start in range(0, len(points), BATCH):
-            with self._reporting("store points in"):
-                # The stub asks for lists; the engine reads numpy rows, without a Python float for each number.
-                batch = [qe.Point(p.id, _vectors(p), encode(p.payload)) for p in points[start : start + BATCH]]
-                self._shard.update(qe.UpdateOperation.upsert_points(batch))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Forgets the points; unknown ids are no error."""
@@ -98,9 +76,25 @@ class EdgeStore:
             finally:
                 self._shard.close()
 
+    def _upsert(self, points: Sequence[Point], vectors: Sequence[Mapping[str, Array]]) -> None:
+        import qdrant_edge as qe
+
+        with self._reporting("store points in"):
+            # The stub asks for lists; the engine reads numpy rows, without a Python float for each number.
+            batch = [qe.Point(p.id, v, encode(p.payload)) for p, v in zip(points, vectors, strict=True)]  # type: ignore[arg-type]
+            self._shard.update(qe.UpdateOperation.upsert_points(batch))
+
+    def _retrieve(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+        """What is stored under a name of those of the points that have it."""
+        wanted: list[Any] = list(ids)
+        with self._reporting("read vectors from"):
+            records = self._shard.retrieve(wanted, False, [name]) if wanted else []
+        return {str(r.id): r.vector[name] for r in records if isinstance(r.vector, dict) and name in r.vector}
+
     def _query(
         self, view: View, rows: Array, limit: int, selections: Sequence[Selection]
     ) -> list[list[tuple[str, float]]]:
+        """For each query row the `limit` nearest points of its selection, and their scores."""
         import qdrant_edge as qe
 
         trees = [restriction(s) for s in selections]
@@ -113,8 +107,13 @@ class EdgeStore:
             )
             for row, tree in zip(rows, trees, strict=True)
         ]
+        return self._answered(requests)
+
+    def _answered(self, requests: Sequence[qe.QueryRequest]) -> list[list[tuple[str, float]]]:
+        import qdrant_edge as qe
+
         with self._reporting("search"):
-            answers = self._shard.query_batch(qe.QueryBatchRequest(requests))
+            answers = self._shard.query_batch(qe.QueryBatchRequest(list(requests)))
         return [[(str(p.id), p.score) for p in answer] for answer in answers]
 
     @contextmanager
@@ -129,14 +128,93 @@ class EdgeStore:
             raise StoreError(f"could not {doing} the index {self._folder}: {error}.{state}") from error
 
 
-def optimise(folder: Path, dim: int, views: Sequence[View], above_kb: int = 10_000) -> None:
+class EdgeStore(EdgeShard):
+    """An Index in `folder`, made if there is none: float32 vectors of `dim` numbers under each name in `views`.
+
+    What `put` wrote is scanned exactly. What `optimise` has indexed is found by HNSW, approximately, unless `exact`.
+    What was put survives the death of the process, and after `flush` the loss of power. Raises LibraryBusy where
+    another process (or another EdgeStore) has the folder open, StoreError where it holds something else.
+    """
+
+    def __init__(self, folder: Path, dim: int, views: Sequence[View], exact: bool = False) -> None:
+        super().__init__(folder, dim, views, exact, None)
+
+    def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
+        if view not in self._views or depth < 1:
+            return [Found.ordered((), ()) for _ in selections]
+        return nearest(queries, depth, selections, lambda *asked: self._query(view, *asked))
+
+    def rows(self, view: View, ids: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """The items' vectors (n, dim), zero where an item lacks the view, and which of them have it (n,)."""
+        vectors = self._retrieve(view, storable(set(ids))) if view in self._views else {}
+        return spread(ids, vectors, self._dim)
+
+    def put(self, points: Sequence[Point]) -> None:
+        """Stores each point whole, replacing an earlier one of that id. Raises StoreError for a vector not of `dim`."""
+        for start in range(0, len(points), BATCH):
+            batch = points[start : start + BATCH]
+            self._upsert(batch, [_vectors(p) for p in batch])
+
+
+class LateEdgeStore(EdgeShard):
+    """An Index of bags of rows of `dim` numbers: the encodings by `fde` find candidates, exact MaxSim orders them.
+
+    As EdgeStore, and a search looks at `candidates_for(depth)` candidates. A folder that was filled
+    with another encoding is refused with StoreError: its vectors cannot be compared with this one's queries.
+    """
+
+    def __init__(self, folder: Path, dim: int, views: Sequence[View], fde: Fde, exact: bool = False) -> None:
+        super().__init__(folder, dim, views, exact, fde)
+        self._fde = fde
+
+    def search(self, view: View, queries: Tokens, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query the `depth` best of its candidates by weighted MaxSim among its selection; ties by id."""
+        if view not in self._views or depth < 1:
+            return [Found.ordered((), ()) for _ in selections]
+        encoded = encode_queries(self._fde.matrices(self._dim), queries)
+        near = self._query(view, encoded, candidates_for(depth), selections)
+        return rescored(queries, near, depth, lambda asked: self._maxsim(view, asked))
+
+    def bags(self, view: View, ids: Sequence[str]) -> Vectors:
+        """The items' bags in the order of `ids`, empty where an item lacks the view."""
+        held: dict[str, Any] = {}
+        wanted = storable(dict.fromkeys(ids)) if view in self._views else []
+        for start in range(0, len(wanted), BAGS_AT_ONCE):
+            some = self._retrieve(tokens_name(view), wanted[start : start + BAGS_AT_ONCE])
+            # They come as lists of Python numbers, of 32 bytes each: no more of them at once than need be.
+            held |= {ident: np.asarray(bag, dtype=np.float32) for ident, bag in some.items()}
+        return gathered(ids, held, self._dim)
+
+    def put(self, points: Sequence[Point]) -> None:
+        """Stores each point whole, replacing an earlier one of that id; every view of it is a bag (n, dim)."""
+        for batch in batches(points):
+            self._upsert(batch, named(self._fde, self._dim, batch))
+
+    def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:
+        import qdrant_edge as qe
+
+        return self._answered(
+            [
+                qe.QueryRequest(
+                    limit=len(ids),
+                    query=qe.Query.Nearest(rows, using=tokens_name(view)),  # type: ignore[arg-type]
+                    filter=qe.Filter(must=[qe.HasIdCondition(set(ids))]),
+                    params=qe.SearchParams(exact=True),
+                )
+                for rows, ids in asked
+            ]
+        )
+
+
+def optimise(folder: Path, dim: int, views: Sequence[View], above_kb: int = 10_000, fde: Fde | None = None) -> None:
     """Builds the HNSW graph of a shard that nobody has open: for a process of its own.
 
     While it runs (31 s for 20,000 items of two views of 384 numbers on two cores) no other Python thread of its process
     does. Parts with less than `above_kb` kilobytes of vectors stay as they are, and are scanned. Killed half-way, it
     leaves the points as they were.
     """
-    shard = _load(folder, _config(dim, views, above_kb))
+    shard = _load(folder, _config(dim, views, fde, above_kb))
     try:
         shard.optimize()
         shard.flush()
@@ -146,16 +224,38 @@ def optimise(folder: Path, dim: int, views: Sequence[View], above_kb: int = 10_0
         shard.close()
 
 
-def _config(dim: int, views: Sequence[View], above_kb: int | None = None) -> qe.EdgeConfig:
+def _config(dim: int, views: Sequence[View], fde: Fde | None = None, above_kb: int | None = None) -> qe.EdgeConfig:
     import qdrant_edge as qe
 
+    dense = dim if fde is None else fde.matrices(dim).dim
+    vectors: dict[str, qe.EdgeVectorParams] = {v: qe.EdgeVectorParams(dense, qe.Distance.Dot) for v in views}
+    if fde is not None:
+        # Eight bits a number: encodings only propose; over 5,000 of them recall moved by less than 0.01.
+        coarse = qe.EdgeVectorParams(dense, qe.Distance.Dot, datatype=qe.VectorStorageDatatype.Turbo8)
+        vectors = dict.fromkeys(views, coarse)
+        several = qe.MultiVectorConfig(qe.MultiVectorComparator.MaxSim)
+        # No graph: bags are only ever scored for candidates that are known by then.
+        no_graph = qe.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=0)
+        bag = qe.EdgeVectorParams(dim, qe.Distance.Dot, multivector_config=several, hnsw_config=no_graph)
+        vectors |= {tokens_name(view): bag for view in views}
     return qe.EdgeConfig(
-        vectors={view: qe.EdgeVectorParams(dim, qe.Distance.Dot) for view in views},
+        vectors=vectors,
         optimizers=None if above_kb is None else qe.EdgeOptimizersConfig(indexing_threshold=above_kb),
     )
 
 
-def _create(folder: Path, dim: int, views: Sequence[View]) -> None:
+def _check_encoding(folder: Path, dim: int, fde: Fde | None) -> None:
+    """Refuses a folder whose encodings this one's queries cannot be compared with."""
+    file, wanted = folder / ENCODING, None if fde is None else fde.described(dim)
+    try:
+        held = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except ValueError as error:
+        raise StoreError(f"{file} cannot be read ({error}). Delete {folder}, and it is built again") from error
+    if held != wanted:
+        raise StoreError(f"the index {folder} holds encodings {held}, not {wanted}: delete it, and it is built again")
+
+
+def _create(folder: Path, dim: int, views: Sequence[View], fde: Fde | None) -> None:
     """Makes an empty shard whole or not at all: under another name first."""
     import qdrant_edge as qe
 
@@ -164,11 +264,16 @@ def _create(folder: Path, dim: int, views: Sequence[View]) -> None:
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.parent.mkdir(parents=True, exist_ok=True)
-    shard = qe.EdgeShard.create(str(fresh), _config(dim, views))
+    shard = qe.EdgeShard.create(str(fresh), _config(dim, views, fde))
     # The one field that the page filters on all the time; 20,000 points: 1.5 ms instead of 12 ms a query.
     shard.update(qe.UpdateOperation.create_field_index("kind", qe.PayloadSchemaType.Keyword))
     shard.flush()
     shard.close()
+    if fde is not None:
+        with (fresh / ENCODING).open("w", encoding="utf-8") as sink:
+            json.dump(fde.described(dim), sink)
+            sink.flush()
+            os.fsync(sink.fileno())
     fresh.rename(folder)
     parent = os.open(folder.parent, os.O_RDONLY)
     try:

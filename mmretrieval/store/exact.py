@@ -20,11 +20,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Matrix:
-    """The vectors of one view: `rows` (n, dim) float32, maybe memory-mapped, of `ids` (n), which rise strictly."""
+class Listing:
+    """What stands in the order of `ids`, which rise strictly."""
 
     ids: tuple[str, ...]
-    rows: Array
 
     def places(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """The row number of each id, -1 for an id that is not here."""
@@ -33,6 +32,13 @@ class Matrix:
     def _place(self, wanted: str) -> int:
         place = bisect_left(self.ids, wanted)
         return place if place < len(self.ids) and self.ids[place] == wanted else -1
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix(Listing):
+    """The vectors of one view: `rows` (n, dim) float32, maybe memory-mapped, of `ids` (n), which rise strictly."""
+
+    rows: Array
 
 
 class ExactStore:
@@ -60,8 +66,8 @@ class ExactStore:
             block = rows[start : start + step]
             scores = block @ matrix.rows.T
             for query, row, selection in zip(block, scores, selections[start : start + step], strict=True):
-                allowed = self._allowed(matrix, selection, passing)
-                places = _candidates(row, depth, allowed, self._rounding(view, query))
+                mask = allowed(matrix, selection, self._select, passing)
+                places = candidates(row, depth, mask, self._rounding(view, query))
                 found.append(_best(matrix, query, places, depth))
         return found
 
@@ -82,26 +88,6 @@ class ExactStore:
         matrix = self._matrices.get(view)
         return 0 if matrix is None else len(matrix.ids)
 
-    def _allowed(self, matrix: Matrix, selection: Selection, passing: dict[str, Mask]) -> Mask | None:
-        mask: Mask | None = None
-        if selection.filter is not None:
-            # By its text: as values, a filter for True equals one for 1.
-            key = repr(selection.filter)
-            if key not in passing:
-                ids = self._select(selection.filter)
-                passing[key] = np.fromiter((i in ids for i in matrix.ids), dtype=np.bool_, count=len(matrix.ids))
-            mask = passing[key].copy()
-        if selection.subset is not None:
-            inside = np.zeros(len(matrix.ids), dtype=np.bool_)
-            places = matrix.places(selection.subset)
-            inside[places[places >= 0]] = True
-            mask = inside if mask is None else mask & inside
-        if selection.exclude:
-            mask = np.ones(len(matrix.ids), dtype=np.bool_) if mask is None else mask
-            places = matrix.places(selection.exclude)
-            mask[places[places >= 0]] = False
-        return mask
-
     def _rounding(self, view: View, query: Array) -> float:
         """How far a float32 score of this query can lie from the true one (Higham, the usual n*u bound), doubled."""
         if view not in self._longest:
@@ -113,12 +99,36 @@ class ExactStore:
         return 2.0 * len(query) * float(np.finfo(np.float32).eps) * length * self._longest[view]
 
 
-def _candidates(scores: Array, depth: int, allowed: Mask | None, rounding: float) -> npt.NDArray[np.int64]:
+def allowed(
+    listing: Listing, selection: Selection, select: Callable[[Filter], frozenset[str]], passing: dict[str, Mask]
+) -> Mask | None:
+    """Which places a selection allows, None for all; `passing` keeps the answers of filters from call to call."""
+    mask: Mask | None = None
+    if selection.filter is not None:
+        # By its text: as values, a filter for True equals one for 1.
+        key = repr(selection.filter)
+        if key not in passing:
+            ids = select(selection.filter)
+            passing[key] = np.fromiter((i in ids for i in listing.ids), dtype=np.bool_, count=len(listing.ids))
+        mask = passing[key].copy()
+    if selection.subset is not None:
+        inside = np.zeros(len(listing.ids), dtype=np.bool_)
+        places = listing.places(selection.subset)
+        inside[places[places >= 0]] = True
+        mask = inside if mask is None else mask & inside
+    if selection.exclude:
+        mask = np.ones(len(listing.ids), dtype=np.bool_) if mask is None else mask
+        places = listing.places(selection.exclude)
+        mask[places[places >= 0]] = False
+    return mask
+
+
+def candidates(scores: Array, depth: int, mask: Mask | None, rounding: float) -> npt.NDArray[np.int64]:
     """The places whose true score may be among the `depth` best, given float32 scores and their error."""
-    places = np.arange(len(scores)) if allowed is None else np.flatnonzero(allowed)
+    places = np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
     if len(places) <= depth:
         return places
-    scores = scores if allowed is None else scores[places]
+    scores = scores if mask is None else scores[places]
     last = np.partition(scores, len(scores) - depth)[len(scores) - depth]
     return places[scores >= float(last) - rounding]
 

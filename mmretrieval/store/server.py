@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.errors import StoreError
+from mmretrieval.muvera import Fde, encode_queries
+from mmretrieval.store.late import batches, candidates_for, gathered, named, rescored, tokens_name
 from mmretrieval.store.qdrant import encode, nearest, restriction, spread, storable
-from mmretrieval.types import Array, Found, Point, Selection, View
+from mmretrieval.types import Array, Found, Point, Selection, Tokens, Vectors, View
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
+    from qdrant_client import QdrantClient, models
 
-BATCH = 256
+BATCH, BAGS_AT_ONCE = 256, 32
+# Where a collection's metadata say which encoding stands for its bags.
+ENCODING = "encoding"
 SECONDS = 60
 
 
-class ServerStore:
-    """An Index in `collection` of a server, made if there is none: float32 vectors of `dim` numbers under each view.
-
-    `server` is a URL, or a client that the caller made and closes (`QdrantClient(":memory:")` answers exactly, without
-    a server). A server searches its HNSW graph, approximately, unless `exact`. Raises StoreError where the server
-    cannot be reached, refuses, or holds a collection of that name with other vectors.
-    """
+class Collection:
+    """A collection with points under the names in `views`: what both kinds of store do alike."""
 
     def __init__(
         self,
@@ -34,9 +33,9 @@ class ServerStore:
         collection: str,
         dim: int,
         views: Sequence[View],
-        *,
-        exact: bool = False,
-        api_key: str | None = None,
+        exact: bool,
+        api_key: str | None,
+        fde: Fde | None,
     ) -> None:
         from qdrant_client import QdrantClient
 
@@ -50,28 +49,10 @@ class ServerStore:
             self._client = server
         try:
             with self._reporting("open"):
-                self._ensure(views)
+                self._ensure(views, fde)
         except StoreError:
             self._let_go()
             raise
-
-    def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
-        """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
-        if view not in self._views or depth < 1:
-            return [Found.ordered((), ()) for _ in selections]
-        return nearest(queries, depth, selections, lambda *asked: self._query(view, *asked))
-
-    def rows(self, view: View, ids: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """The items' vectors (n, dim), zero where an item lacks the view, and which of them have it (n,)."""
-        wanted = storable(set(ids)) if view in self._views else []
-        vectors: dict[str, Any] = {}
-        for start in range(0, len(wanted), BATCH):
-            with self._reporting("read vectors from"):
-                records = self._client.retrieve(
-                    self._name, wanted[start : start + BATCH], with_payload=False, with_vectors=[view]
-                )
-            vectors |= {str(r.id): r.vector[view] for r in records if isinstance(r.vector, dict) and view in r.vector}
-        return spread(ids, vectors, self._dim)
 
     def count(self, view: View) -> int:
         """How many items have this view."""
@@ -82,22 +63,6 @@ class ServerStore:
         having = models.Filter(must=[models.HasVectorCondition(has_vector=view)])
         with self._reporting("count points in"):
             return self._client.count(self._name, count_filter=having, exact=True).count
-
-    def put(self, points: Sequence[Point]) -> None:
-        """Stores each point whole, replacing an earlier one of that id; searches see them when this returns."""
-        from qdrant_client import models
-
-        for start in range(0, len(points), BATCH):
-            batch = [
-                models.PointStruct(
-                    id=p.id,
-                    vector={view: np.asarray(row, dtype=np.float32).tolist() for view, row in p.vectors.items()},
-                    payload=encode(p.payload),
-                )
-                for p in points[start : start + BATCH]
-            ]
-            with self._reporting("store points in"):
-                self._client.upsert(self._name, batch, wait=True)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Forgets the points; unknown ids are no error."""
@@ -120,23 +85,49 @@ class ServerStore:
         if self._own:
             self._client.close()
 
-    def _ensure(self, views: Sequence[View]) -> None:
+    def _ensure(self, views: Sequence[View], fde: Fde | None) -> None:
         from qdrant_client import models
 
+        wanted = _vectors_config(self._dim, views, fde)
+        encoding = {} if fde is None else {ENCODING: fde.described(self._dim)}
         if not self._client.collection_exists(self._name):
-            self._client.create_collection(
-                self._name, {v: models.VectorParams(size=self._dim, distance=models.Distance.DOT) for v in views}
-            )
+            self._client.create_collection(self._name, wanted, metadata=encoding or None)
             if self._own:  # a client in memory has no payload indexes and warns of it
                 self._client.create_payload_index(self._name, "kind", models.PayloadSchemaType.KEYWORD)
             return
-        held = self._client.get_collection(self._name).config.params.vectors
-        shapes = {n: (p.size, p.distance) for n, p in held.items()} if isinstance(held, dict) else {"": "one unnamed"}
-        if shapes != {v: (self._dim, models.Distance.DOT) for v in views}:
+        config = self._client.get_collection(self._name).config
+        held = config.params.vectors
+        shapes = _shapes(held) if isinstance(held, dict) else {"": "one unnamed"}
+        if shapes != _shapes(wanted):
             raise StoreError(
                 f"collection {self._name!r} of {self._where} holds {shapes}, not {', '.join(views)} of {self._dim} "
                 "numbers by dot product: name another collection, or delete that one"
             )
+        if fde is not None and (config.metadata or {}).get(ENCODING) != encoding[ENCODING]:
+            raise StoreError(
+                f"collection {self._name!r} of {self._where} holds encodings {(config.metadata or {}).get(ENCODING)}, "
+                f"not {encoding[ENCODING]}: name another collection, or delete that one"
+            )
+
+    def _upsert(self, points: Sequence[Point], vectors: Sequence[Mapping[str, Array]]) -> None:
+        from qdrant_client import models
+
+        batch = [
+            models.PointStruct(
+                id=p.id,
+                vector={name: np.asarray(row, dtype=np.float32).tolist() for name, row in named_rows.items()},
+                payload=encode(p.payload),
+            )
+            for p, named_rows in zip(points, vectors, strict=True)
+        ]
+        with self._reporting("store points in"):
+            self._client.upsert(self._name, batch, wait=True)
+
+    def _retrieve(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+        """What is stored under a name of those of the points that have it."""
+        with self._reporting("read vectors from"):
+            records = self._client.retrieve(self._name, list(ids), with_payload=False, with_vectors=[name])
+        return {str(r.id): r.vector[name] for r in records if isinstance(r.vector, dict) and name in r.vector}
 
     def _query(
         self, view: View, rows: Array, limit: int, selections: Sequence[Selection]
@@ -156,6 +147,9 @@ class ServerStore:
             )
             for row, tree in zip(rows, trees, strict=True)
         ]
+        return self._answered(requests)
+
+    def _answered(self, requests: Sequence[models.QueryRequest]) -> list[list[tuple[str, float]]]:
         with self._reporting("search"):
             answers = self._client.query_batch_points(self._name, requests) if requests else []
         return [[(str(p.id), p.score) for p in answer.points] for answer in answers]
@@ -172,3 +166,127 @@ class ServerStore:
                 f"could not {doing} collection {self._name!r} of the Qdrant server {self._where}: {error}. "
                 "Check that the server runs at that address and accepts the key"
             ) from error
+
+
+class ServerStore(Collection):
+    """An Index in `collection` of a server, made if there is none: float32 vectors of `dim` numbers under each view.
+
+    `server` is a URL, or a client that the caller made and closes (`QdrantClient(":memory:")` answers exactly, without
+    a server). A server searches its HNSW graph, approximately, unless `exact`. Raises StoreError where the server
+    cannot be reached, refuses, or holds a collection of that name with other vectors.
+    """
+
+    def __init__(
+        self,
+        server: str | QdrantClient,
+        collection: str,
+        dim: int,
+        views: Sequence[View],
+        *,
+        exact: bool = False,
+        api_key: str | None = None,
+    ) -> None:
+        super().__init__(server, collection, dim, views, exact, api_key, None)
+
+    def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
+        if view not in self._views or depth < 1:
+            return [Found.ordered((), ()) for _ in selections]
+        return nearest(queries, depth, selections, lambda *asked: self._query(view, *asked))
+
+    def rows(self, view: View, ids: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """The items' vectors (n, dim), zero where an item lacks the view, and which of them have it (n,)."""
+        wanted = storable(set(ids)) if view in self._views else []
+        vectors: dict[str, Any] = {}
+        for start in range(0, len(wanted), BATCH):
+            vectors |= self._retrieve(view, wanted[start : start + BATCH])
+        return spread(ids, vectors, self._dim)
+
+    def put(self, points: Sequence[Point]) -> None:
+        """Stores each point whole, replacing an earlier one of that id; searches see them when this returns."""
+        for start in range(0, len(points), BATCH):
+            batch = points[start : start + BATCH]
+            self._upsert(batch, [{str(view): row for view, row in p.vectors.items()} for p in batch])
+
+
+class LateServerStore(Collection):
+    """An Index of bags of rows of `dim` numbers: the encodings by `fde` find candidates, exact MaxSim orders them.
+
+    As ServerStore, and a search looks at `candidates_for(depth)` candidates. The metadata of the
+    collection say which encoding it holds; another one is refused with StoreError.
+    """
+
+    def __init__(
+        self,
+        server: str | QdrantClient,
+        collection: str,
+        dim: int,
+        views: Sequence[View],
+        fde: Fde,
+        *,
+        exact: bool = False,
+        api_key: str | None = None,
+    ) -> None:
+        super().__init__(server, collection, dim, views, exact, api_key, fde)
+        self._fde = fde
+
+    def search(self, view: View, queries: Tokens, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query the `depth` best of its candidates by weighted MaxSim among its selection; ties by id."""
+        if view not in self._views or depth < 1:
+            return [Found.ordered((), ()) for _ in selections]
+        encoded = encode_queries(self._fde.matrices(self._dim), queries)
+        near = self._query(view, encoded, candidates_for(depth), selections)
+        return rescored(queries, near, depth, lambda asked: self._maxsim(view, asked))
+
+    def bags(self, view: View, ids: Sequence[str]) -> Vectors:
+        """The items' bags in the order of `ids`, empty where an item lacks the view."""
+        held: dict[str, Any] = {}
+        wanted = storable(dict.fromkeys(ids)) if view in self._views else []
+        for start in range(0, len(wanted), BAGS_AT_ONCE):
+            held |= self._retrieve(tokens_name(view), wanted[start : start + BAGS_AT_ONCE])
+        return gathered(ids, held, self._dim)
+
+    def put(self, points: Sequence[Point]) -> None:
+        """Stores each point whole, replacing an earlier one of that id; every view of it is a bag (n, dim)."""
+        for batch in batches(points):
+            self._upsert(batch, named(self._fde, self._dim, batch))
+
+    def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:
+        from qdrant_client import models
+
+        requests = [
+            models.QueryRequest(
+                query=rows.tolist(),
+                using=tokens_name(view),
+                limit=len(ids),
+                filter=models.Filter(must=[models.HasIdCondition(has_id=list(ids))]),
+                with_payload=False,
+                with_vector=False,
+            )
+            for rows, ids in asked
+        ]
+        return self._answered(requests)
+
+
+def _vectors_config(dim: int, views: Sequence[View], fde: Fde | None) -> dict[str, models.VectorParams]:
+    from qdrant_client import models
+
+    dense = dim if fde is None else fde.matrices(dim).dim
+    # Encodings only propose: half of float32's bits serve as well.
+    kept = None if fde is None else models.Datatype.FLOAT16
+    config = {str(v): models.VectorParams(size=dense, distance=models.Distance.DOT, datatype=kept) for v in views}
+    if fde is not None:
+        several = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        # No graph: bags are only ever scored for candidates that are known by then.
+        bag = models.VectorParams(
+            size=dim,
+            distance=models.Distance.DOT,
+            multivector_config=several,
+            hnsw_config=models.HnswConfigDiff(m=0),
+        )
+        config |= {tokens_name(v): bag for v in views}
+    return config
+
+
+def _shapes(config: Mapping[str, models.VectorParams]) -> dict[str, Any]:
+    return {n: (p.size, p.distance, *(["several"] if p.multivector_config else [])) for n, p in config.items()}

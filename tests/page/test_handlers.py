@@ -19,7 +19,7 @@ from mmretrieval.errors import BadFilter, BadQuery, LibraryBusy, MediaError, Ret
 from mmretrieval.filters import matches
 from mmretrieval.library import Library
 from mmretrieval.recipe import parse
-from mmretrieval.types import Item
+from mmretrieval.types import Content, Item, Part, Query
 from page import cards, compare, diagnostics, library, recipes, search
 from page.asking import Asked, query, restriction
 from page.jobs import Board, Job
@@ -526,11 +526,17 @@ def test_an_encoder_that_is_no_name_is_refused(page: Page, spec: Any) -> None:
         page.add_encoder(spec)
 
 
-def test_strangers_may_not_name_folders(page: Page, made: Path) -> None:
+def test_strangers_may_not_name_folders_or_checkpoints(page: Page, made: Path) -> None:
     stranger = Page(Library.open(made), trusted=False)
+    query = Query((Part(Content(text="a pear")),))
     try:
         with pytest.raises(RetrievalError, match="upload the files"):
             stranger.add_folder(str(made))
+        for spec in ("clip-b32;checkpoint=/etc/passwd", "http:m;url=http://10.0.0.1/v1;dim=4", "open_clip:local-dir:/"):
+            with pytest.raises(RetrievalError, match="no name of the catalogue"):
+                stranger.add_encoder(spec)
+            with pytest.raises(RetrievalError, match="only models that the catalogue names"):
+                stranger.engine.rank([query], f"{stranger.library.encoders[0]},cross:{spec}")
     finally:
         stranger.close()
     with pytest.raises(RetrievalError, match="does not exist"):
