@@ -1,0 +1,1 @@
+"""What is known of a checkpoint without loading it: one light module a family, none of which imports torch."""
