@@ -71,7 +71,7 @@ class SameConv(nn.Conv2d):
             size, kernel, stride = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
             total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(x, pads) if any(pads) else x, self.weight, None, self.stride, 0, 1, self.groups)
+        return F.conv2d(F.pad(x, pads) if any(pads) else x, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -141,7 +141,7 @@ def from_state(variant: Variant, state: Mapping[str, Any]) -> EfficientNetLite:
     """
     net = EfficientNetLite(variant)
     net.load_state_dict({".".join(p.lstrip("_") for p in key.split(".")): value for key, value in state.items()})
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval().requires_grad_(False)
 
 
 def prepare(picture: Image.Image, side: int) -> Tensor:

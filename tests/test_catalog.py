@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from mmretrieval import catalog
-from mmretrieval.errors import BadRecipe, EncoderUnavailable, UnknownName
+from mmretrieval.errors import BadRecipe, EncoderError, EncoderUnavailable, UnknownName
 from mmretrieval.types import MODALITIES
 
 
@@ -25,6 +26,12 @@ def test_a_spec_and_its_text_are_inverse_whatever_the_order_of_options() -> None
 def test_family_and_model_pass_through() -> None:
     spec = catalog.parse_spec("open_clip:ViT-L-14/datacomp_xl_s13b_b90k;precision=fp32")
     assert spec.name == "open_clip:ViT-L-14/datacomp_xl_s13b_b90k"
+
+
+@pytest.mark.parametrize("text", ["lite;checkpoint=/a,b", "open_clip:a+b"])
+def test_what_a_recipe_would_cut_is_refused_with_a_way_out(text: str) -> None:
+    with pytest.raises(BadRecipe, match=r"where a recipe would cut it.*MMRETRIEVAL_CATALOG=FILE"):
+        catalog.parse_spec(text)
 
 
 @pytest.mark.parametrize("text", ["", ";a=b", "lite;", "lite;precision", "lite;=x", "lite;a=", "lite;a=1;a=2"])
@@ -70,7 +77,7 @@ def test_a_checkpoint_is_known_by_the_hash_of_its_weights(tmp_path: Path) -> Non
 
 def test_random_weights_show_in_the_revision_and_a_config_gives_the_dim(tmp_path: Path) -> None:
     config = tmp_path / "tiny.json"
-    config.write_text(json.dumps({"embed_dim": 24}))
+    config.write_text(json.dumps({"embed_dim": 24, "vision_cfg": {}, "text_cfg": {}}))
     card = catalog.card(f"clip-b32;config={config};weights=random")
     assert card.revision.startswith("random")
     assert card.dim == 24
@@ -128,6 +135,145 @@ def test_four_threads_that_ask_at_once_load_once(monkeypatch: pytest.MonkeyPatch
         got = list(pool.map(ask, range(4)))
     assert len(made) == 1
     assert all(encoder is made[0] for encoder in got)
+
+
+FAMILY = """
+[family.shapes]
+factory = "shapes:Shape"
+card = "shapes"
+joint = true
+settings = { precision = "bf16", corners = "3" }
+options = { corners = [], precision = ["fp32", "bf16"], weights = ["random"] }
+
+[family.judges]
+factory = "shapes:Shape"
+card = "shapes"
+role = "reranker"
+
+[triangle]
+family = "shapes"
+dim = 3
+reads = ["text"]
+licence = "MIT"
+revision = "first"
+settings = { model = "plain" }
+
+[judge]
+family = "judges"
+dim = 0
+reads = ["text"]
+licence = "CC-BY-NC-4.0"
+commercial = false
+revision = "first"
+"""
+SHAPES = """
+from types import SimpleNamespace
+
+def describe(settings):
+    return {"dim": int(settings.get("corners", 3)), "reads": ["text", "image"], "licence": "of the checkpoint",
+            "joint": True, "revision": settings["model"], "promise": "it says so itself", "missing": missing(settings)}
+
+def missing(settings):
+    return "" if settings["model"] == "here" else "it lies elsewhere"
+
+def pull(settings):
+    return "fetched " + settings["model"]
+
+def Shape(card, files, settings):
+    return SimpleNamespace(card=card, settings=settings)
+"""
+
+
+@pytest.fixture
+def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A catalogue of one's own with two families, and the module behind them."""
+    (tmp_path / "shapes.py").write_text(SHAPES)
+    own = tmp_path / "own.toml"
+    own.write_text(FAMILY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(catalog.OWN_CATALOG, str(own))
+    monkeypatch.setattr(catalog, "_loaded", {})
+    catalog.blocks.cache_clear()
+    catalog.families.cache_clear()
+    yield own
+    monkeypatch.undo()
+    catalog.blocks.cache_clear()
+    catalog.families.cache_clear()
+
+
+@pytest.mark.usefixtures("shapes")
+def test_a_block_has_what_its_family_gives_and_its_checkpoint_speaks_where_options_do() -> None:
+    card = catalog.card("triangle")
+    assert (card.dim, card.revision, card.licence, card.joint, card.family) == (3, "first", "MIT", True, "shapes")
+    assert catalog.load("triangle").settings == {"precision": "bf16", "corners": "3", "model": "plain"}  # type: ignore[attr-defined]
+    square = catalog.card("triangle;corners=4")
+    assert (square.dim, square.reads, square.licence) == (4, {"text", "image"}, "MIT")
+    assert square.space != card.space
+    assert catalog.card("triangle;weights=random").revision == "random-plain"
+
+
+@pytest.mark.usefixtures("shapes")
+def test_any_checkpoint_of_a_family_is_an_encoder() -> None:
+    card = catalog.card("shapes:here;corners=5")
+    assert (card.name, card.spec) == ("shapes:here", "shapes:here;corners=5")
+    assert (card.dim, card.licence, card.offline, card.revision) == (5, "of the checkpoint", True, "here")
+    assert catalog.missing("shapes:here") == ""
+    assert catalog.missing("shapes:there") == "it lies elsewhere"
+    assert not catalog.card("shapes:there").offline
+    assert catalog.pull("shapes:there") == "fetched there"
+    assert catalog.load("shapes:here").settings["model"] == "here"  # type: ignore[attr-defined]
+    with pytest.raises(UnknownName, match="no family of encoders is called 'shape'.*shapes"):
+        catalog.card("shape:here")
+    with pytest.raises(UnknownName, match="no option of shapes:here is called 'sides'"):
+        catalog.card("shapes:here;sides=4")
+
+
+@pytest.mark.usefixtures("shapes")
+def test_what_is_joint_is_known_without_asking_a_checkpoint() -> None:
+    assert catalog.is_joint("triangle;corners=4")
+    assert catalog.is_joint("shapes:there")
+    assert not any(map(catalog.is_joint, ["judges:here", "lite", "nobody", "nobody:knows"]))
+
+
+@pytest.mark.usefixtures("shapes")
+def test_evaluations_run_in_full_precision_unless_somebody_chose_another() -> None:
+    assert catalog.in_full_precision("triangle;corners=4") == "triangle;corners=4;precision=fp32"
+    assert catalog.in_full_precision("shapes:here;precision=bf16") == "shapes:here;precision=bf16"
+    assert catalog.in_full_precision("hashing") == "hashing"
+
+
+@pytest.mark.usefixtures("shapes")
+def test_rerankers_are_told_from_encoders() -> None:
+    assert "judge" in catalog.rerankers()
+    assert "judge" not in catalog.cards()
+    assert not catalog.rerankers()["judge"].commercial
+    assert catalog.load_reranker("judges:here").card.spec == "judges:here"
+    with pytest.raises(EncoderError, match="judge is a reranker, not an encoder"):
+        catalog.load("judge")
+    with pytest.raises(EncoderError, match="triangle is an encoder, not a reranker"):
+        catalog.load_reranker("triangle")
+
+
+@pytest.mark.usefixtures("shapes")
+def test_what_nobody_asks_for_any_more_is_let_go() -> None:
+    first = catalog.load("triangle")
+    assert catalog.unload_idle(3600) == []
+    assert catalog.load("triangle") is first
+    assert catalog.unload_idle(0) == ["triangle"]
+    assert catalog.load("triangle") is not first
+
+
+def test_a_catalogue_that_cannot_be_used_is_named(shapes: Path) -> None:
+    for text, says in [
+        ("[a]\ndim = 1\n", "a names neither a factory nor a family"),
+        ('[a]\nfamily = "shaps"\n', "no family of encoders is called 'shaps'"),
+        ("[a\n", "own.toml cannot be read"),
+    ]:
+        shapes.write_text(text)
+        catalog.blocks.cache_clear()
+        catalog.families.cache_clear()
+        with pytest.raises((EncoderUnavailable, UnknownName), match=says):
+            catalog.blocks()
 
 
 def replace_block(monkeypatch: pytest.MonkeyPatch, name: str, **changes: str) -> None:

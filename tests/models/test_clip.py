@@ -61,7 +61,7 @@ def test_vectors_equal_open_clips_own(tiny: tuple[Path, Path, Any], suffix: str)
     if suffix == ".safetensors":
         weights = weights.with_suffix(suffix)
         save_file(model.state_dict(), weights)
-    encoder = catalog.load(f"clip-b32;config={config};checkpoint={weights}")
+    encoder = catalog.load(f"clip-b32;config={config};checkpoint={weights};precision=fp32")
     rows, words = reference(model)
     np.testing.assert_allclose(embed(encoder, [Content(image=p) for p in pictures()], "item"), rows, atol=1e-5)
     np.testing.assert_allclose(embed(encoder, [Content(text=t) for t in TEXTS], "query"), words, atol=1e-5)
@@ -69,11 +69,12 @@ def test_vectors_equal_open_clips_own(tiny: tuple[Path, Path, Any], suffix: str)
     np.testing.assert_allclose(alone, words, atol=1e-5)
 
 
-def test_bf16_is_near_fp32_and_another_space(tiny: tuple[Path, Path, Any]) -> None:
+def test_bf16_is_the_default_and_near_fp32(tiny: tuple[Path, Path, Any]) -> None:
     config, weights, model = tiny
     spec = f"clip-b32;config={config};checkpoint={weights}"
-    encoder = catalog.load(f"{spec};precision=bf16")
-    assert encoder.card.space != catalog.card(spec).space
+    encoder = catalog.load(spec)
+    assert encoder.card.space != catalog.card(f"{spec};precision=fp32").space
+    assert "bf16" in encoder.card.runtime
     rows, words = reference(model)
     got = embed(encoder, [Content(image=p) for p in pictures()], "item")
     assert (got * rows).sum(axis=1).min() > 0.99
@@ -95,7 +96,7 @@ def test_without_weights_both_ways_to_get_them_are_named(monkeypatch: pytest.Mon
     # The network is out of reach and nothing is cached, whatever the machine that runs this has.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(EncoderUnavailable, match=r"(?s)hub once.*clip-b32;checkpoint=PATH"):
+    with pytest.raises(EncoderUnavailable, match=r"(?s)models pull.*;checkpoint=FILE"):
         catalog.load("clip-b32")
 
 
