@@ -14,7 +14,7 @@ help:
 	@echo "make test     install what tests need and run them (browser tests need a Chromium)"
 	@echo "make check    lint, format, types, architecture"
 	@echo "make torture  kill ingests at random moments and compare (minutes)"
-	@echo "make bench    evaluate the sample set: the numbers in README.md"
+	@echo "make bench    evaluate the sample set, time the encoders: the numbers in README.md"
 	@echo "make setup    only make the environment in $(VENV)"
 	@echo "make clean    remove the environment, the demo's library, runs and caches"
 
@@ -51,11 +51,14 @@ torture: setup-dev
 
 BENCH := "$(BIN)/python" -m eval run --dataset samples/evaluation
 bench: setup
-	$(RUN) $(BENCH) --recipe lite@visual --recipe lite-0@visual --recipe hashing@visual --recipe lite@visual,center \
-	  --recipe lite@visual+lite-0@visual --recipe lite --recipe lite,gram --recipe lite,span
-	$(RUN) $(BENCH) --queries composed --recipe lite@visual
-	$(RUN) $(BENCH) --queries composed --recipe lite@visual --parts text
-	$(RUN) $(BENCH) --queries composed --recipe lite@visual --parts image
+	$(RUN) $(BENCH) --recipe lite@visual --recipe lite-conse@visual --recipe lite-joint@visual --recipe lite-0@visual \
+	  --recipe hashing@visual --recipe lite@visual,center --recipe lite@visual+lite-0@visual \
+	  --recipe lite --recipe lite,gram --recipe lite,span
+	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --recipe lite-joint@visual,sum
+	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --parts text
+	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --parts image
+	$(RUN) "$(BIN)/python" -m eval bench late-interaction
+	$(RUN) "$(BIN)/python" -m models bench lite "clip-b32;weights=random"
 
 clean:
 	rm -rf $(if $(filter .venv,$(VENV)),.venv) library runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmretrieval.errors import CorruptLibrary
 from mmretrieval.library.ledger import Ledger
-from mmretrieval.library.matrices import Live, cached, check_whole, current
+from mmretrieval.library.matrices import Live, cached, check_whole, current, loaded
 from mmretrieval.library.parts import bag_sizes, read_part
 from mmretrieval.store.late import Bags
 from mmretrieval.types import Array, Vectors, View
@@ -80,6 +80,6 @@ def _put(whole: Bags, ident: str, bag: Array, part: Path) -> None:
 
 
 def _load(folder: Path, view: View) -> Bags:
-    rows = np.load(folder / f"{view}.npy", mmap_mode="r")
-    offsets = np.load(folder / f"{view}.offsets.npy")
-    return Bags(tuple(np.load(folder / f"{view}.ids.npy").tolist()), Vectors(rows, offsets))
+    rows = loaded(folder / f"{view}.npy", mmap_mode="r")
+    offsets = loaded(folder / f"{view}.offsets.npy")
+    return Bags(tuple(loaded(folder / f"{view}.ids.npy").tolist()), Vectors(rows, offsets))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from mmretrieval.types import VIEWS, Array, View
 T = TypeVar("T")
 # The parts of a space, each with the (item, view) pairs that are current in it.
 Live: TypeAlias = dict[str, dict[tuple[str, View], str]]
+
+_parsing = threading.Lock()
 
 # How often a reader begins again when the files that it was about to read were replaced. Each time somebody else has
 # finished a whole state, so more than a few in a row mean that something else is wrong.
@@ -135,9 +138,15 @@ def _open(cache: Path, wanted: int, load: Callable[[Path, View], T]) -> dict[Vie
         return None
 
 
+def loaded(file: Path, mmap_mode: Literal["r"] | None = None) -> Any:
+    """np.load, by one thread at a time: it parses the header as Python, which CPython 3.11 cannot do in two threads."""
+    with _parsing:
+        return np.load(file, mmap_mode=mmap_mode)
+
+
 def _matrix(folder: Path, view: View) -> Matrix:
-    rows = np.load(folder / f"{view}.npy", mmap_mode="r")
-    return Matrix(tuple(np.load(folder / f"{view}.ids.npy").tolist()), rows)
+    rows = loaded(folder / f"{view}.npy", mmap_mode="r")
+    return Matrix(tuple(loaded(folder / f"{view}.ids.npy").tolist()), rows)
 
 
 def _replace(cache: Path, write: Callable[[Path], tuple[int, list[View]]]) -> int:
