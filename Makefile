@@ -34,7 +34,7 @@ setup-dev: setup
 	  "$(BIN)/python" -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt && rm -f "$(VENV)"/.dev-* && touch "$(VENV)/.dev-$$sum"; fi
 
 demo: setup
-	$(RUN) "$(BIN)/python" -m ingest add samples --library "$(LIBRARY)" --encoder lite --encoder lite-0
+	$(RUN) "$(BIN)/python" -m ingest add samples --library "$(LIBRARY)" --encoder lite --encoder lite-joint
 	$(RUN) "$(BIN)/python" app.py --library "$(LIBRARY)" --host $(HOST) --port $(PORT)
 
 test: setup-dev

@@ -110,6 +110,8 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
     for encoder, views in state.encoders.items():
         vectors = ", ".join(f"{n} {view}" for view, n in views.items()) or "no vectors yet"
         print(f"  {encoder}: {vectors}", file=people)
+    for encoder, reason in state.absent.items():
+        print(f"  {encoder} is not to be had: {reason}", file=people)
     sizes = (state.embedding_bytes, state.index_bytes, state.thumbnail_bytes)
     print(
         "  on disk: {:.1f} MB embeddings, {:.1f} MB index, {:.1f} MB thumbnails".format(*(s / 1e6 for s in sizes)),
@@ -169,7 +171,7 @@ def index(library: LibraryOption, as_json: JsonOption = False) -> None:
     from mmretrieval.library import Library
 
     with Library.open(library) as opened:
-        built = {encoder: opened.build_graph(encoder) for encoder in opened.encoders}
+        built = {encoder: opened.build_graph(encoder) for encoder in opened.cards()[0]}
     for encoder, points in built.items():
         print(f"{encoder}: {points} points", file=sys.stderr if as_json else sys.stdout)
     if as_json:

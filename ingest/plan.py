@@ -169,7 +169,8 @@ def wanted_keys(item: Item, card: Card, settings: Settings) -> dict[View, str]:
     """What each view of the item in a space is made from: the settings, and the words for the text and joint views."""
     keys: dict[View, str] = {}
     words = hashlib.sha256(item.text.encode()).hexdigest()[:16]
-    if "visual" in item.views and card.reads & {"image", "frames"}:
+    sees = "image" in card.reads or ("frames" in card.reads and item.kind == "video")
+    if "visual" in item.views and sees:
         keys["visual"] = f"{settings.key}:{PIXELS}"
     if "text" in item.views and "text" in card.reads:
         keys["text"] = f"{settings.key}:{words}"

@@ -28,7 +28,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from mmretrieval.digests import sha256
-from mmretrieval.errors import BadRecipe, EncoderError, EncoderUnavailable, pick
+from mmretrieval.errors import BadRecipe, EncoderError, EncoderUnavailable, UnknownName, pick
 from mmretrieval.types import MODALITIES, Card, ContentReranker, Encoder
 
 CATALOG = Path(__file__).resolve().parent.parent / "models" / "catalog.toml"
@@ -173,11 +173,16 @@ def is_plain(spec: str) -> bool:
 
 
 def is_joint(spec: str) -> bool:
-    """Whether the catalogue calls the encoder, or its family, joint; asks no checkpoint. False for unknown names."""
-    name, _, _ = spec.partition(";")
-    family, colon, _ = name.partition(":")
-    row = blocks()[name].facts if name in blocks() else families().get(family, {}) if colon else {}
-    return bool(row.get("joint", False))
+    """Whether the catalogue, the family or the spec itself says that the encoder is joint; asks no checkpoint.
+
+    False for what is no spec, and for unknown names.
+    """
+    try:
+        parsed = parse_spec(spec)
+        block = _block_of(parsed)
+    except (BadRecipe, UnknownName):
+        return False
+    return bool(block.facts.get("joint")) or {**block.settings, **dict(parsed.options)}.get("joint") == "true"
 
 
 def resolve(spec: str) -> tuple[Block, Card, Mapping[str, Any]]:
@@ -186,10 +191,15 @@ def resolve(spec: str) -> tuple[Block, Card, Mapping[str, Any]]:
 
 
 def in_full_precision(spec: str) -> str:
-    """The spec with precision=fp32 where it names no precision and would run in another: what is evaluated."""
+    """The spec with precision=fp32 where it names no precision and would run in another: what is evaluated.
+
+    An encoder that cannot be asked for fp32 stays as it is.
+    """
     parsed = parse_spec(spec)
-    usual = _block_of(parsed).settings.get("precision", "fp32")
-    if usual != "fp32" and "precision" not in dict(parsed.options):
+    block = _block_of(parsed)
+    usual, allowed = block.settings.get("precision", "fp32"), block.options.get("precision")
+    selectable = allowed is not None and (not allowed or "fp32" in allowed)
+    if selectable and usual != "fp32" and "precision" not in dict(parsed.options):
         return str(EncoderSpec(parsed.name, tuple(sorted([*parsed.options, ("precision", "fp32")]))))
     return str(parsed)
 
@@ -259,14 +269,25 @@ def blocks() -> Mapping[str, Block]:
                 continue
             if name in found:
                 raise EncoderUnavailable(f"{path}: an encoder called {name!r} is in another catalogue: rename this one")
-            found[name] = _block(path, name, row)
+            try:
+                found[name] = _block(path, name, row)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise EncoderUnavailable(
+                    f"{path}: {name} is no block of a catalogue ({error}): models/catalog.toml shows their form"
+                ) from error
     return MappingProxyType(found)
 
 
 @functools.cache
 def families() -> Mapping[str, Mapping[str, Any]]:
     """The families of checkpoints by name, as they are written in the catalogues."""
-    return MappingProxyType({name: row for _, table in _tables() for name, row in table.get(FAMILIES, {}).items()})
+    found: dict[str, Mapping[str, Any]] = {}
+    for path, table in _tables():
+        for name, row in table.get(FAMILIES, {}).items():
+            if name in found:
+                raise EncoderUnavailable(f"{path}: a family called {name!r} is in another catalogue: rename this one")
+            found[name] = row
+    return MappingProxyType(found)
 
 
 def _tables() -> list[tuple[Path, dict[str, Any]]]:
@@ -358,6 +379,10 @@ def _card(block: Block, spec: str, facts: Mapping[str, Any], settings: Mapping[s
         )
     except KeyError as error:
         raise EncoderUnavailable(f"the catalogue's block {block.name} lacks {error}: add it there") from error
+    except (TypeError, ValueError) as error:
+        raise EncoderUnavailable(
+            f"the catalogue's block {block.name} holds a value of another kind than it should ({error}): mend it there"
+        ) from error
 
 
 def _is_reranker(block: Block) -> bool:

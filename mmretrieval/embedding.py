@@ -17,8 +17,9 @@ SHORTEST = 1e-12
 # What people call the modalities.
 SPOKEN: dict[Modality, str] = {"text": "text", "image": "image", "frames": "video"}
 
-# The largest batch that fitted, of encoders that ran out of memory once.
-_fitting: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
+# The largest batch that fitted, of encoders that ran out of memory once; by card, since an encoder of somebody's own
+# may have no hash.
+_fitting: WeakKeyDictionary[Card, int] = WeakKeyDictionary()
 
 
 def embed(encoder: Encoder, contents: Sequence[Content], role: Role, batch_size: int = 32) -> Array:
@@ -121,14 +122,14 @@ def _encode(encoder: Encoder, contents: list[Content], places: list[int], role: 
     """A bag of unit rows for each content, all of one kind; `places` says where each stands in the caller's list."""
     done: list[Array] = []
     while len(done) < len(contents):
-        size = min(batch_size, _fitting.get(encoder, batch_size))
+        size = min(batch_size, _fitting.get(encoder.card, batch_size))
         batch = contents[len(done) : len(done) + size]
         try:
             returned = encoder.encode(batch, role)
         except OutOfMemory:
             if len(batch) == 1:
                 raise
-            _fitting[encoder] = len(batch) // 2
+            _fitting[encoder.card] = len(batch) // 2
             continue
         own = places[len(done) : len(done) + len(batch)]
         done += (

@@ -140,9 +140,10 @@ class Engine:
         if not 1 <= k <= depth:
             raise BadQuery(f"k = {k} is outside 1..{depth}, the depth of the search: ask for a greater depth")
         asked = [_checked(query) for query in queries]
-        late_space.refuse([self.library.card(s.encoder) for s in chosen.sources], chosen)
+        cards = [self.library.card(s.encoder) for s in chosen.sources]
+        late_space.refuse(cards, chosen)
+        _check(cards, chosen, asked)
         spaces = {s.encoder: self._space(s.encoder, chosen.transforms) for s in chosen.sources}
-        _check(spaces, chosen, asked)
         first = spaces[chosen.sources[0].encoder]
         composed = {name: self._composed(space, asked, chosen.composer) for name, space in spaces.items()}
         lists = [self._search(spaces[s.encoder], s, chosen, composed[s.encoder], asked, depth) for s in chosen.sources]
@@ -206,6 +207,8 @@ class Engine:
         An exact engine takes them from the library as it is. Another keeps them until the view has grown or shrunk by
         DRIFT, so that searching while files come in does not read the library again after every batch.
         """
+        if "text" not in space.encoder.card.reads:
+            return 0.0, 1.0  # it cannot read the bank; and of its one view, the pixels', any scale keeps the order
         name = space.encoder.card.space
         key, change, count = (
             (name, recipe.transforms, view),
@@ -290,6 +293,8 @@ class Engine:
         items = self.library.items_by_id(ids)
 
         def content(place: int) -> Content | None:
+            if ids[place] not in items:
+                return None  # taken out of the library since the index last looked
             try:
                 return contents.content(self.library.ledger, items[ids[place]], self.library.settings, pixels=pixels)
             except MediaError:
@@ -328,9 +333,8 @@ def _found(
     return space.store.search(view, asked, depth, selections)
 
 
-def _check(spaces: Mapping[str, Space | LateSpace], recipe: Recipe, queries: Sequence[Query]) -> None:
-    """Refuses what some encoder or reranker of the recipe cannot do, before any of them begins."""
-    cards = [space.encoder.card for space in spaces.values()]
+def _check(cards: Sequence[Card], recipe: Recipe, queries: Sequence[Query]) -> None:
+    """Refuses what some encoder or reranker of the recipe cannot do, before any of them is loaded."""
     if recipe.composer.name == JOINT and not any(card.joint for card in cards):
         raise BadRecipe(f"{cards[0].name} reads words and pictures one at a time: write sum instead of {JOINT}")
     for query in queries:

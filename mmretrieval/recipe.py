@@ -123,7 +123,7 @@ def _source(piece: str, text: str) -> Source:
         near = difflib.get_close_matches(view, SEARCHED_VIEWS, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise BadRecipe(f"recipe {text!r}: {view!r} is not a view, use {', '.join(SEARCHED_VIEWS)}{hint}")
-    return Source(encoder, view)  # type: ignore[arg-type]  # checked against SEARCHED_VIEWS just above
+    return Source(str(catalog.parse_spec(encoder)), view)  # type: ignore[arg-type]  # checked against SEARCHED_VIEWS just above
 
 
 def _stage(piece: str, text: str) -> tuple[int, Stage]:

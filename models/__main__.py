@@ -103,8 +103,15 @@ def _list(given: argparse.Namespace) -> int:
         for row in rows
     ]
     _print_table(table, people)
-    for row in rows:
-        if row["missing"]:
+    absent = [row for row in rows if row["missing"]]
+    if fetched := [row["name"] for row in absent if catalog.blocks()[row["name"]].card]:
+        print(
+            f"{len(fetched)} are not here yet: `python -m models pull NAME` fetches one from the Hugging Face hub; where "
+            "you have its files, name them: NAME;checkpoint=PATH. `python -m models show NAME` says what is missing.",
+            file=people,
+        )
+    for row in absent:
+        if row["name"] not in fetched:
             print(f"{row['name']}: {row['missing']}", file=people)
     if families := list(catalog.families()):
         print(f"Any checkpoint of a family is an encoder too, as FAMILY:MODEL: {', '.join(families)}.", file=people)

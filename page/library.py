@@ -46,7 +46,8 @@ def overview(page: Page) -> str:
     ]
     heads = ("encoder", *VIEWS, "licence of its weights")
     encoders = table("Vectors by encoder and view", heads, rows, numbers=(1, 2, 3))
-    trouble = notice(page.index_problem, "warning")
+    absent = [f"{spec} is not to be had, and cannot be searched: {why}" for spec, why in status.absent.items()]
+    trouble = "".join(notice(said, "warning") for said in [page.index_problem, *absent])
     where = f'<p class="mm-path">{escape(status.path)}</p>'
     return f'{where}<div class="mm-tiles">{boxes}</div>{trouble}{encoders}'
 
@@ -94,7 +95,8 @@ def available(encoders: Sequence[str]) -> list[tuple[str, str]]:
         if card.spec in encoders:
             continue
         missing = _missing(name)
-        state = f"not here: {missing}" if missing else "ready"
+        fetched = f"not here yet: `python -m models pull {name}` fetches it"
+        state = (fetched if catalog.blocks()[name].card else f"not here: {missing}") if missing else "ready"
         terms = "" if card.commercial else f", {licence(card)}"
         offered.append((bool(missing), f"{name} — {state}{terms}", name))
     return [(label, name) for _, label, name in sorted(offered, key=lambda o: o[0])]

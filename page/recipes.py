@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmretrieval import catalog
 from mmretrieval.errors import RetrievalError
 from mmretrieval.recipe import parse
 
@@ -18,23 +19,38 @@ PAIRED = 3
 def suggestions(encoders: Sequence[str]) -> list[tuple[str, str]]:
     """(label, recipe) for a menu: each encoder by itself and by view, pairs fused, and the transforms and rerankers."""
     offered: list[tuple[str, str]] = []
+    single = [e for e in encoders if not _gives_bags(e)]
     for encoder in encoders:
         offered += [
             (f"{encoder}@all — pixels and words", f"{encoder}@all"),
             (f"{encoder}@visual — pixels only", f"{encoder}@visual"),
             (f"{encoder}@text — words only", f"{encoder}@text"),
-            (f"{encoder}@visual,center — modality gap closed", f"{encoder}@visual,center"),
-            (f"{encoder}@all,span:100 — first 100 by angle to pixels and words", f"{encoder}@all,span:100"),
         ]
+        if catalog.is_joint(encoder):
+            summed = f"{encoder}@visual,sum"
+            offered.append((f"{summed} — parts added instead of read at once", summed))
+        if encoder in single:
+            offered += [
+                (f"{encoder}@visual,center — modality gap closed", f"{encoder}@visual,center"),
+                (f"{encoder}@all,span:100 — first 100 by angle to pixels and words", f"{encoder}@all,span:100"),
+            ]
     few = list(encoders)[:PAIRED]
     for i, first in enumerate(few):
         for second in few[i + 1 :]:
             joined = f"{first}@visual+{second}@visual,rrf:60"
             offered.append((f"{joined} — two lists fused", joined))
-    for encoder in encoders:
+    for encoder in single:
         volume = f"{encoder}@all,gram:100"
         offered.append((f"{volume} — by volume; for encoders trained for it", volume))
     return offered
+
+
+def _gives_bags(encoder: str) -> bool:
+    """Whether it is known for late interaction: transforms and rerankers of vectors refuse it."""
+    try:
+        return catalog.card(encoder).multi
+    except RetrievalError:
+        return False
 
 
 def rival(encoders: Sequence[str], recipe: str) -> str:

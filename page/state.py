@@ -115,7 +115,7 @@ class Page:
         """Lets another process build search graphs where they pay: it would stop every thread of this one."""
         if self._graph is not None and self._graph.poll() is None:
             return
-        if any(self.library.wants_graph(encoder) for encoder in self.library.encoders):
+        if any(self.library.wants_graph(encoder) for encoder in self.library.cards()[0]):
             command = [sys.executable, "-m", "ingest", "index", "--library", str(self.library.path)]
             self._graph = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 

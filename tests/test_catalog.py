@@ -268,12 +268,50 @@ def test_a_catalogue_that_cannot_be_used_is_named(shapes: Path) -> None:
         ("[a]\ndim = 1\n", "a names neither a factory nor a family"),
         ('[a]\nfamily = "shaps"\n', "no family of encoders is called 'shaps'"),
         ("[a\n", "own.toml cannot be read"),
+        ("a = 1\n", "a is no block of a catalogue"),
+        ('[a]\nfactory = "x:X"\nfiles = [{ name = "a" }]\n', "a is no block of a catalogue"),
+        ('[a]\nfactory = "x:X"\nsettings = 3\n', "a is no block of a catalogue"),
+        ('[family.st]\nfactory = "x:X"\n[a]\nfamily = "st"\n', "a family called 'st' is in another catalogue"),
     ]:
         shapes.write_text(text)
         catalog.blocks.cache_clear()
         catalog.families.cache_clear()
         with pytest.raises((EncoderUnavailable, UnknownName), match=says):
             catalog.blocks()
+
+
+def test_a_value_of_another_kind_in_a_block_is_named(shapes: Path) -> None:
+    shapes.write_text('[a]\nfactory = "x:X"\nversion = 1\ndim = "three"\nreads = ["text"]\n')
+    catalog.blocks.cache_clear()
+    with pytest.raises(EncoderUnavailable, match=r"block a holds a value of another kind.*three"):
+        catalog.card("a")
+
+
+@pytest.mark.parametrize(
+    ("spec", "joint"),
+    [
+        ("vlm2vec-v2", True),
+        ("vlm2vec:VLM2Vec/VLM2Vec-V2.0;checkpoint=/nowhere", True),
+        ("gme:a/b", True),
+        ("lamra:a/b", True),
+        ("qwen3_vl_embedding:a/b", True),
+        ("http:m;url=http://127.0.0.1/v1;dim=3;reads=text-image;joint=true", True),
+        ("http:m;url=http://127.0.0.1/v1;dim=3;reads=text-image", False),
+        (" lite-joint ", True),
+        ("lite", False),
+        ("nobody", False),
+        ("lite;;", False),
+    ],
+)
+def test_a_spec_is_known_to_be_joint_without_its_checkpoint(spec: str, joint: bool) -> None:
+    assert catalog.is_joint(spec) is joint
+
+
+def test_an_encoder_without_that_option_is_evaluated_as_it_is(shapes: Path) -> None:
+    shapes.write_text('[a]\nfactory = "x:X"\nversion = 1\ndim = 3\nsettings = { precision = "bf16" }\n')
+    catalog.blocks.cache_clear()
+    assert catalog.in_full_precision("a") == "a"
+    assert catalog.in_full_precision("clip-b32") == "clip-b32;precision=fp32"
 
 
 def replace_block(monkeypatch: pytest.MonkeyPatch, name: str, **changes: str) -> None:

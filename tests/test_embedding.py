@@ -144,6 +144,13 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_size_remembered() -> None:
     assert {len(b) for b in encoder.batches} == {4}
 
 
+def test_an_encoder_needs_no_hash() -> None:
+    class Unhashable(Scripted):
+        __hash__ = None  # type: ignore[assignment]  # as a dataclass has it
+
+    assert embed(Unhashable(by_length), [Content(text="a")], "item").shape == (1, DIM)
+
+
 def test_one_content_that_does_not_fit_is_an_error() -> None:
     def rows(contents: Sequence[Content]) -> Any:
         raise OutOfMemory("too large")

@@ -124,8 +124,7 @@ def test_what_an_encoder_cannot_read_is_refused_before_any_work(
     table = {**table, "hashing": type(table["hashing"])(**{**vars(table["hashing"]), "facts": blind})}
     monkeypatch.setattr(catalog, "blocks", lambda: table)
     monkeypatch.setattr(catalog, "_loaded", {})
-    encode = pytest.fail
-    monkeypatch.setattr("whole_encoders.Both.encode", lambda *_: encode("worked before refusing"))
+    monkeypatch.setattr(catalog, "load", lambda spec: pytest.fail(f"loaded {spec} before refusing"))
     query = Query((Part(Content(image=drawing(0))),))
     with pytest.raises(CannotRead, match="hashing reads text; the query has image"):
         Engine(library, exact=True).rank([query], f"{JOINT}@visual+hashing@visual")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmretrieval import recipe
+from mmretrieval.catalog import EncoderSpec
 from mmretrieval.errors import BadRecipe
 from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, parse
 from mmretrieval.search import COMPOSERS, FUSERS, READERS, RERANKERS
@@ -15,7 +16,13 @@ from mmretrieval.transforms import TRANSFORMS
 from mmretrieval.types import Parameter, StageRow
 
 TABLES = {"transforms": TRANSFORMS, "composer": COMPOSERS, "fuser": FUSERS, "rerankers": RERANKERS}
-encoders = st.from_regex(r"[a-z][a-z0-9._:/-]{0,12}(;[a-z]+=[a-z0-9/._-]{1,8}){0,2}", fullmatch=True)
+encoders = st.builds(
+    lambda name, options: str(EncoderSpec(name, tuple(sorted(options.items())))),
+    st.from_regex(r"[a-z][a-z0-9._:/-]{0,12}", fullmatch=True),
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,6}", fullmatch=True), st.from_regex(r"[a-z0-9/._-]{1,8}", fullmatch=True), max_size=2
+    ),
+)
 sources = st.builds(Source, encoders, st.sampled_from(recipe.SEARCHED_VIEWS))
 
 
@@ -207,3 +214,9 @@ def test_a_recipe_of_endless_stages_is_refused() -> None:
         parse("lite" + ",center" * 17)
     with pytest.raises(BadRecipe, match="more than 16"):
         parse("+".join(f"lite{n}" for n in range(18)))
+
+
+def test_one_encoder_has_one_spelling_in_a_recipe() -> None:
+    assert str(recipe.parse("a ; y=2;x=1 @visual")) == "a;x=1;y=2@visual,sum"
+    with pytest.raises(BadRecipe, match="same encoder and view twice"):
+        recipe.parse("a;x=1;y=2@text+a;y=2;x=1@text")

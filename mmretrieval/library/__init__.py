@@ -48,13 +48,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Status:
-    """What a library holds, in numbers: items by kind, vectors by encoder and view, sizes in bytes on disk."""
+    """Items by kind, vectors by encoder and view, bytes on disk; and why the `absent` encoders are not to be had."""
 
     path: str
     files: int
     items: int
     kinds: dict[str, int]
     encoders: dict[str, dict[View, int]]
+    absent: dict[str, str]
     failures: int
     embedding_bytes: int
     index_bytes: int
@@ -202,6 +203,16 @@ class Library:
             )
         return catalog.card(encoder)
 
+    def cards(self) -> tuple[dict[str, Card], dict[str, str]]:
+        """The card of each encoder that is to be had, and why each other one is not (checkpoint, catalogue)."""
+        found, absent = dict[str, Card](), dict[str, str]()
+        for encoder in self.encoders:
+            try:
+                found[encoder] = catalog.card(encoder)
+            except (EncoderUnavailable, UnknownName) as error:
+                absent[encoder] = str(error)
+        return found, absent
+
     def parts_folder(self, space: str) -> Path:
         """Where the durable vectors of a space are."""
         return self.path / "embeddings" / space
@@ -251,12 +262,14 @@ class Library:
         """Counts and sizes."""
         kinds = self.ledger.item_counts()
         files = list(self.ledger.files())
+        cards, absent = self.cards()
         return Status(
             path=str(self.path),
             files=len(files),
             items=sum(kinds.values()),
             kinds=kinds,
-            encoders={e: self.ledger.view_counts(catalog.card(e).space) for e in self.encoders},
+            encoders={e: self.ledger.view_counts(card.space) for e, card in cards.items()},
+            absent=absent,
             failures=sum(1 for f in files if f.reason),
             embedding_bytes=_bytes_below(self.path / "embeddings"),
             index_bytes=_bytes_below(self.path / "index"),
@@ -322,10 +335,9 @@ class Library:
         return self._scanned_bags(encoder)[2]
 
     def open_indexes(self) -> None:
-        """Takes the index of every space for this process; LibraryBusy where another process has one."""
+        """Takes the index of every encoder that is to be had for this process; LibraryBusy where another has one."""
         with self._index_lock:
-            for encoder in self.encoders:
-                card = catalog.card(encoder)
+            for card in self.cards()[0].values():
                 if card.space not in self._indexes:
                     self._indexes[card.space] = self._index(card)
 
@@ -353,7 +365,7 @@ class Library:
         """Brings the indexes up to the ledger; False where a page of another process owns one and does so itself."""
         with self._index_lock:
             keep = bool(self._indexes)
-            return all([self._update_index(catalog.card(e), keep, on_batch) for e in self.encoders])
+            return all([self._update_index(card, keep, on_batch) for card in self.cards()[0].values()])
 
     def _update_index(self, card: Card, keep: bool, on_batch: Callable[[int], None] | None) -> bool:
         """Syncs one index; one that is not kept open is never seen by the searches of other threads."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmretrieval import catalog
 from mmretrieval.errors import CorruptLibrary
 from mmretrieval.library import Library
 from mmretrieval.library.parts import read_part
@@ -27,12 +26,16 @@ class Verified:
 
 
 def verify(library: Library) -> Verified:
-    """Reads every part of every encoder; a part that is lost or damaged is a problem, not an error."""
+    """Reads every part of every encoder; a part that is lost or damaged is a problem, not an error.
+
+    So is an encoder that is not to be had, since what it made cannot be told from what another checkpoint made.
+    """
     parts = vectors = 0
-    problems: list[str] = []
+    cards, absent = library.cards()
+    problems = [f"{encoder} is not to be had: {reason}" for encoder, reason in absent.items()]
     known = {item.id for item in library.items()}
-    for encoder in library.encoders:
-        space = catalog.card(encoder).space
+    for encoder, card in cards.items():
+        space = card.space
         for name in library.ledger.parts(space):
             parts += 1
             wanted = library.ledger.vectors_in(name)

@@ -96,7 +96,7 @@ def plan(settings: Settings) -> Plan:
     if checkpoint is not None and checkpoint.is_dir():
         return _of_folder(checkpoint, settings)
     if model.startswith(FOLDER) or model.startswith(("/", "~", "./", "../")):
-        return _of_folder(Path(model.removeprefix(FOLDER)).expanduser(), settings)
+        return _of_folder(hub.spelled(model.removeprefix(FOLDER)), settings)
     if model.startswith(HUB):
         return _of_hub(model.removeprefix(HUB), checkpoint, settings)
     return _of_name(model, checkpoint, settings)
@@ -193,7 +193,9 @@ def _of_name(model: str, checkpoint: Path | None, settings: Settings) -> Plan:
     if checkpoint is None and settings.get("weights") != "random":
         weights = _published(name, tag, row, settings.get("revision"))
     label = f"{name}/{tag}" if tag and checkpoint is None else name
-    revision = _of_weights(checkpoint, settings, str(settings.get("revision") or tag))
+    here = weights_file(weights, settings) if isinstance(weights, Published) and weights.revision else None
+    pinned = hub.commit(settings, here) if here is not None else settings.get("revision")
+    revision = _of_weights(checkpoint, settings, str(pinned or tag))
     return Plan(label, config, preprocess, weights, _tokenizer(config, checkpoint, settings), revision)
 
 
@@ -203,8 +205,7 @@ def _of_hub(repository: str, checkpoint: Path | None, settings: Settings) -> Pla
     path = hub.file(where, CONFIG, FAMILY)
     config, preprocess = _split(_read(path))
     weights = checkpoint or (None if settings.get("weights") == "random" else Published(repository, "", pinned))
-    # .../snapshots/COMMIT/open_clip_config.json
-    revision = _of_weights(checkpoint, settings, pinned or path.parent.name[: hub.REVISION_DIGITS])
+    revision = _of_weights(checkpoint, settings, hub.commit(settings, path))
     tokenizer = _tokenizer(config, checkpoint, settings)
     return Plan(f"{HUB}{repository}", config, preprocess, weights, tokenizer, revision)
 
@@ -288,7 +289,7 @@ def _split(read: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         read = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise EncoderUnavailable(f"{path} is not JSON: {error}; give an open_clip model config") from error
     if not isinstance(read, dict):
         raise EncoderUnavailable(f"{path} holds a {type(read).__name__}: give an open_clip model config with embed_dim")
@@ -298,7 +299,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _existing(settings: Settings, option: str) -> Path | None:
     if not settings.get(option):
         return None
-    path = Path(str(settings[option])).expanduser()
+    path = hub.spelled(str(settings[option]))
     if not (path.is_dir() if option == "tokenizer" else path.exists()):
         kind = "folder" if option == "tokenizer" else "file"
         raise EncoderUnavailable(f"{option}={settings[option]} is not a {kind}; give the path of an existing one")

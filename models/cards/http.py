@@ -50,8 +50,7 @@ class Endpoint:
 def endpoint(settings: Settings) -> Endpoint:
     """The endpoint that the settings name; raises EncoderUnavailable for one that lacks something or cannot be."""
     model, url = str(settings.get("model", "")), str(settings.get("url", ""))
-    parts = urlsplit(url)
-    if not model or parts.scheme not in ("http", "https") or not parts.hostname:
+    if not model or not _is_address(url):
         raise EncoderUnavailable(
             f"http:{model or 'MODEL'} needs the address of a server, not {url!r}: "
             "add url=http://HOST:PORT/v1, as in http:MODEL;url=http://127.0.0.1:8000/v1;dim=1536"
@@ -67,13 +66,13 @@ def endpoint(settings: Settings) -> Endpoint:
     return Endpoint(
         model=model,
         url=url,
-        dim=int(_number(settings, "dim", None, 1)),
+        dim=int(_number(settings, "dim", None, 1, whole=True)),
         reads=reads,
         style=style,
         joint=joint,
         key_env=str(settings.get("key_env", "")),
         timeout=_number(settings, "timeout", "60", 0.001),
-        retries=int(_number(settings, "retries", "4", 0)),
+        retries=int(_number(settings, "retries", "4", 0, whole=True)),
         encoding=str(settings.get("encoding", "float")),
         shorten=settings.get("shorten") == "true",
     )
@@ -108,15 +107,24 @@ def pull(settings: Settings) -> str:
     return f"nothing to fetch: the weights are with the server at {endpoint(settings).url}"
 
 
-def _number(settings: Settings, name: str, default: str | None, least: float) -> float:
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
+
+
+def _number(settings: Settings, name: str, default: str | None, least: float, whole: bool = False) -> float:
     text = str(settings.get(name, default))
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not least <= value < float("inf"):
+    if not least <= value < float("inf") or (whole and value != int(value)):
         raise EncoderUnavailable(
-            f"http:{settings['model']}: {name}={settings.get(name, '')} is no number from {least:g} on"
+            f"http:{settings['model']}: {name}={settings.get(name, '')} is no {'whole ' if whole else ''}number "
+            f"from {least:g} on"
             + (": how long are the model's vectors? Add it, as in dim=1536" if name == "dim" else "")
         )
     return value

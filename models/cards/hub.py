@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mmretrieval.digests import sha256
 from mmretrieval.errors import EncoderUnavailable
 
 REVISION_DIGITS = 12
+COMMIT = re.compile(r"[0-9a-f]{40}")
 # What a checkpoint consists of besides its weights: configs, tokenizers, chat templates.
 TEXTS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.md", "*.metadata")
 SAFE, PICKLED = ("*.safetensors",), ("*.bin", "*.pt", "*.pth")
@@ -95,10 +97,16 @@ def revision(settings: Settings, family: str, anchor: str = "config.json") -> st
         return "random"
     if local is not None:
         return digest(local)[:REVISION_DIGITS]
-    if settings.get("revision"):
+    if COMMIT.fullmatch(str(settings.get("revision", ""))):
         return str(settings["revision"])
+    return commit(settings, file(settings, anchor, family))
+
+
+def commit(settings: Settings, place: Path) -> str:
+    """The commit of a file in the hub's cache: a branch or tag that a spec names may point elsewhere after a pull."""
+    named = str(settings.get("revision") or "")
     # .../snapshots/COMMIT/config.json
-    return file(settings, anchor, family).parent.name[:REVISION_DIGITS]
+    return named if COMMIT.fullmatch(named) else place.parent.name[:REVISION_DIGITS]
 
 
 def missing(settings: Settings, family: str) -> str:
@@ -144,9 +152,21 @@ def _local(settings: Settings, family: str) -> Path | None:
     named = settings.get("checkpoint") or (settings.get("model") if _is_path(settings) else None)
     if named is None:
         return None
-    place = Path(named).expanduser()
+    place = spelled(str(named))
     if not place.exists():
         raise EncoderUnavailable(f"{family}: {named} does not exist: give the path of a checkpoint that is there")
+    return place
+
+
+def spelled(text: str) -> Path:
+    """A path as a spec has it, ~ filled in; raises EncoderUnavailable for one that cannot even be looked at."""
+    try:
+        place = Path(text).expanduser()
+        place.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no right to look, no such user
+        raise EncoderUnavailable(
+            f"{text[:80]} cannot be looked at ({str(error)[:120]}): give the path of a file or a folder"
+        ) from None
     return place
 
 

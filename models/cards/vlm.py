@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmretrieval.errors import EncoderUnavailable, pick
@@ -57,7 +56,7 @@ def parts(settings: Settings) -> Parts:
 def _place(settings: Settings, where: str) -> Settings:
     """The settings with another checkpoint: a folder that exists, else a name on the hub."""
     kept = {key: value for key, value in settings.items() if key not in PLACE}
-    is_folder = Path(where).expanduser().exists() or where.startswith(("/", "~", "."))
+    is_folder = hub.spelled(where).exists() or where.startswith(("/", "~", "."))
     return {**kept, ("checkpoint" if is_folder else "model"): where}
 
 
@@ -165,7 +164,7 @@ def adapter_revision(settings: Settings) -> str:
     config = hub.file(settings, ADAPTER_CONFIG, _name(settings))
     if "checkpoint" in settings:
         return hub.digest(config.parent)[:8]
-    return str(settings.get("revision") or config.parent.name)[:8]
+    return hub.commit(settings, config)[:8]
 
 
 def _preprocessing(style: Style, kind: str, settings: Settings) -> str:

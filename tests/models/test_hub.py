@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmretrieval.catalog import card
 from mmretrieval.errors import EncoderUnavailable
 from models.cards import hub
 
@@ -144,3 +145,18 @@ def test_code_of_a_model_runs_only_for_those_on_the_list(monkeypatch: pytest.Mon
     assert all(len(pinned) == 40 for pinned in hub.TRUSTED.values()), "a branch or a tag can be moved: pin a commit"
     monkeypatch.setitem(hub.TRUSTED, MODEL["model"], COMMIT)
     assert hub.trusted(MODEL) == {"trust_remote_code": True, "revision": COMMIT}
+
+
+def test_a_branch_that_a_spec_names_is_known_by_its_commit(cache: Path) -> None:
+    snapshot(cache, "config.json")
+    assert hub.revision({**MODEL, "revision": "main"}, "st") == COMMIT[: hub.REVISION_DIGITS]
+    assert hub.revision({**MODEL, "revision": COMMIT}, "st") == COMMIT
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "a" * 5000])
+def test_a_path_that_cannot_be_looked_at_is_refused_in_words(path: str) -> None:
+    assert "cannot be looked at" in hub.missing({"checkpoint": path}, "st")
+    with pytest.raises(EncoderUnavailable, match="cannot be looked at"):
+        hub.folder({"checkpoint": path}, "st")
+    with pytest.raises(EncoderUnavailable, match="cannot be looked at"):
+        card("open_clip:ViT-B-32;weights=random;config=" + path)

@@ -23,7 +23,7 @@ def test_list_names_every_encoder_and_what_is_missing() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1 : 1 + len(catalog.blocks())]] == list(catalog.blocks())
-    assert "clip-b32: needs" in done.stdout
+    assert "models pull NAME" in done.stdout
 
 
 def test_json_is_the_last_line_of_standard_output_and_people_read_standard_error() -> None:
