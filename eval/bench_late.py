@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval import late
-from mmretrieval.engine import DEPTH, versions
+from mmretrieval.engine import DEPTH
 from mmretrieval.muvera import Fde, encode_items, encode_queries
+from mmretrieval.provenance import versions
 from mmretrieval.store.edge import LateEdgeStore
 from mmretrieval.store.late import candidates_for
 from mmretrieval.types import Array, Point, Selection, Tokens, Vectors, item_id

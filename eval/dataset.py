@@ -39,11 +39,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class AskedPart:
-    """Words or the file of a picture, with a weight; exactly one of the two is there."""
+    """Words or the file of a picture, with a weight; exactly one of the two is there.
+
+    `instruction` is what an encoder that follows one is told of it; None leaves it to the encoder.
+    """
 
     text: str | None = None
     image: Path | None = None
     weight: float = 1.0
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)

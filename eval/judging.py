@@ -202,13 +202,13 @@ def _part(part: AskedPart, query: Asked, pictures: dict[Path, Image], settings: 
 
     image = part.image
     if image is None:
-        return Part(Content(text=part.text), weight=part.weight)
+        return Part(Content(text=part.text, instruction=part.instruction), weight=part.weight)
     if image not in pictures:
         try:
             pictures[image] = _picture(image, settings)
         except MediaError as error:
             raise DatasetError(f"query {query.id!r} shows {image}, which cannot be read: {error}") from error
-    return Part(Content(image=pictures[image]), weight=part.weight)
+    return Part(Content(image=pictures[image], instruction=part.instruction), weight=part.weight)
 
 
 def _picture(path: Path, settings: Settings) -> Image:

@@ -24,7 +24,7 @@ HEADER = ("query-id", "corpus-id", "score")
 TOML_KEYS = ("name", "licence", "source", "task", "main_metric")
 CORPUS_KEYS = ("id", "path", "text", "kind", "meta")
 QUERY_KEYS = ("id", "parts", "exclude", "subset", "filter")
-PART_KEYS = ("text", "image", "weight")
+PART_KEYS = ("text", "image", "weight", "instruction")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,10 @@ class _Reader:
             _breach(f"a part of query {ident!r} has the text {text!r}: write what is looked for, or leave the part out")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             _breach(f"a part of query {ident!r} has the weight {weight!r}: it must be a finite number")
-        return AskedPart(text, self._path(image, ident) if image is not None else None, float(weight))
+        told = part.get("instruction")
+        if told is not None and (not isinstance(told, str) or not told.strip()):
+            _breach(f"a part of query {ident!r} has the instruction {told!r}: give words, or leave it out")
+        return AskedPart(text, self._path(image, ident) if image is not None else None, float(weight), told)
 
     def _judgement(self, line: str, queries: frozenset[str], corpus: frozenset[str]) -> tuple[str, str, int]:
         columns = line.split("\t")

@@ -13,7 +13,7 @@ import numpy as np
 from ingest.plan import Need, Plan
 from mmretrieval import catalog
 from mmretrieval.embedding import embed, embed_multi
-from mmretrieval.errors import BadVectors, LibraryError, OutOfMemory
+from mmretrieval.errors import BadVectors, CannotRead, LibraryError, OutOfMemory
 from mmretrieval.library import Library
 from mmretrieval.library.ledger import VectorRow
 from mmretrieval.library.parts import read_part, remove_orphans, write_part
@@ -22,6 +22,8 @@ from mmretrieval.types import VIEWS, Array, Card, Content, Encoder, Vectors, Vie
 
 SMALL_PART, MERGED_PART, MANY_PARTS = 2048, 8192, 16
 SMALL_BYTES, MERGED_BYTES = 2**24, 2**26
+# What one content may cause, so that it costs itself and not the run.
+OF_ONE_CONTENT = (BadVectors, CannotRead, OutOfMemory)
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 
@@ -93,7 +95,7 @@ class Writer:
         encoder = catalog.load(self.cards[space].spec)
         try:
             vectors = _embed(encoder, [c for _, _, c in wanted])
-        except (BadVectors, OutOfMemory):
+        except OF_ONE_CONTENT:
             return self._one_by_one(encoder, wanted, bad)
         return [(place, key, row) for (place, key, _), row in zip(wanted, vectors, strict=True)]
 
@@ -105,7 +107,7 @@ class Writer:
         for place, key, content in wanted:
             try:
                 good.append((place, key, _embed(encoder, [content])[0]))
-            except (BadVectors, OutOfMemory) as error:
+            except OF_ONE_CONTENT as error:
                 bad[place] = str(error)
         return good
 

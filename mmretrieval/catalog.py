@@ -29,34 +29,30 @@ from typing import Any, cast
 
 from mmretrieval.digests import sha256
 from mmretrieval.errors import BadRecipe, EncoderError, EncoderUnavailable, UnknownName, pick
+from mmretrieval.spec import OWN_CATALOG, EncoderSpec, parse_spec
 from mmretrieval.types import MODALITIES, Card, ContentReranker, Encoder
 
+# What others know from here, beside what is defined below.
+__all__ = ["OWN_CATALOG", "EncoderSpec", "parse_spec"]
+
 CATALOG = Path(__file__).resolve().parent.parent / "models" / "catalog.toml"
-# A further catalogue: encoders that are nobody else's business.
-OWN_CATALOG = "MMRETRIEVAL_CATALOG"
 FAMILIES = "family"
 REVISION_DIGITS = 12
-# A recipe is cut at these before its encoders are read.
-RESERVED = ",+"
 # A branch of a repository: what it holds changes, so that the commit must be asked for.
 UNPINNED = "main"
 # What a block says of an encoder stays true whatever options a spec gives; all else its checkpoint may say anew.
 FIXED = frozenset({"licence", "commercial", "promise", "role"})
+# Except where a spec gives other weights: their licence is not the block's.
+OTHER_WEIGHTS = frozenset({"checkpoint", "base", "adapter"})
+OF_WEIGHTS = frozenset({"licence", "commercial"})
 
-_lock = threading.RLock()
+# Held for a look at the tables alone: whoever asks for an encoder that is there waits for nobody who loads another.
+_lock = threading.Lock()
+# Held for a whole load: while transformers builds a model, it changes torch's default type for the whole process, and
+# a model built beside it would come out in that type. Reentrant: a factory may load what it is made of.
+_loading = threading.RLock()
 _loaded: dict[tuple[str, str], Any] = {}
 _used: dict[tuple[str, str], float] = {}
-
-
-@dataclass(frozen=True)
-class EncoderSpec:
-    """A catalogue name or `family:model`, with options sorted by name; its text is canonical."""
-
-    name: str
-    options: tuple[tuple[str, str], ...] = ()
-
-    def __str__(self) -> str:
-        return ";".join([self.name, *(f"{key}={value}" for key, value in self.options)])
 
 
 @dataclass(frozen=True)
@@ -114,38 +110,33 @@ class Block:
         return _imported(self.card, self.name)
 
 
-def parse_spec(text: str) -> EncoderSpec:
-    """The spec that a text spells ("clip-b32;precision=bf16"), options in any order; raises BadRecipe.
-
-    Whether the name exists is not asked here.
-    """
-    name, *pieces = (piece.strip() for piece in text.strip().split(";"))
-    if not name:
-        raise BadRecipe(f"encoder {text!r} has no name: begin with one, as in 'lite' or 'clip-b32;precision=bf16'")
-    if cut := [c for c in RESERVED if c in text]:
-        raise BadRecipe(
-            f"encoder {text!r} holds {' and '.join(map(repr, cut))}, where a recipe would cut it: name it in a "
-            f"catalogue of your own ({OWN_CATALOG}=FILE), or give its files a path without"
-        )
-    options: dict[str, str] = {}
-    for piece in pieces:
-        key, equals, value = (half.strip() for half in piece.partition("="))
-        if not (key and equals and value):
-            raise BadRecipe(f"encoder {text!r}: the option {piece!r} is not NAME=VALUE, as in 'precision=bf16'")
-        if key in options:
-            raise BadRecipe(f"encoder {text!r} gives the option {key!r} twice: keep one")
-        options[key] = value
-    return EncoderSpec(name, tuple(sorted(options.items())))
-
-
 def cards() -> dict[str, Card]:
-    """The card of every encoder in the catalogue, by name, without any option; loads no weights."""
-    return {name: card(name) for name, block in blocks().items() if not _is_reranker(block)}
+    """The card of every encoder in the catalogue, by name, without any option; loads no weights.
+
+    `untold` has those that are left out: a block may leave its facts to a checkpoint that is not here.
+    """
+    found = {name: _told(name)[0] for name, block in blocks().items() if not _is_reranker(block)}
+    return {name: told for name, told in found.items() if told is not None}
 
 
 def rerankers() -> dict[str, Card]:
     """The card of every model in the catalogue that reads query and item together, by name."""
-    return {name: card(name) for name, block in blocks().items() if _is_reranker(block)}
+    found = {name: _told(name)[0] for name, block in blocks().items() if _is_reranker(block)}
+    return {name: told for name, told in found.items() if told is not None}
+
+
+def untold() -> dict[str, str]:
+    """Of every name in the catalogue that has no card here why not, and the way out."""
+    return {name: why for name in blocks() if (why := _told(name)[1])}
+
+
+def _told(name: str) -> tuple[Card | None, str]:
+    try:
+        return card(name), ""
+    except EncoderUnavailable as error:
+        if not blocks()[name].card:
+            raise  # a mistake in a catalogue, and no checkpoint that is elsewhere
+        return None, str(error)
 
 
 def default_encoder() -> str:
@@ -228,8 +219,9 @@ def pull(spec: str) -> str:
 def load(spec: str) -> Encoder:
     """The encoder that a spec names, ready to encode; the same object for everybody who asks in this process.
 
-    Several threads that ask at once load it once. Raises UnknownName, or EncoderUnavailable with the way out where
-    a package, a data file, a checkpoint or the network is missing, or where a file's sha256 is not the catalogue's.
+    Several threads that ask at once load it once, and who asks for what is loaded waits for no other load. Raises
+    UnknownName, or EncoderUnavailable with the way out where a package, a data file, a checkpoint or the network is
+    missing, or where a file's sha256 is not the catalogue's.
     """
     return cast(Encoder, _load(spec, reranker=False))
 
@@ -339,12 +331,15 @@ def _describe(spec: EncoderSpec) -> tuple[Block, Card, Mapping[str, Any]]:
             pick(dict.fromkeys(allowed), value, f"value of {key}")
     settings = {**block.settings, **dict(spec.options)}
     named = "licence" in block.facts
+    fixed, own = FIXED, block.facts
+    if OTHER_WEIGHTS & {key for key, _ in spec.options}:
+        fixed, own = FIXED - OF_WEIGHTS, {key: value for key, value in own.items() if key not in OF_WEIGHTS}
     told: Mapping[str, Any] = {}
     if spec.options or not named:
         told = block.described(settings)
     elif block.facts.get("revision") == UNPINNED:
         told = _commit(block, settings)
-    facts = {**block.facts, **{key: value for key, value in told.items() if not (named and key in FIXED)}}
+    facts = {**own, **{key: value for key, value in told.items() if not (named and key in fixed)}}
     return block, _card(block, str(spec), facts, settings), settings
 
 
@@ -391,16 +386,27 @@ def _is_reranker(block: Block) -> bool:
 
 def _load(spec: str, *, reranker: bool) -> Any:
     parsed = parse_spec(spec)
+    block, described, settings = _describe(parsed)
+    if _is_reranker(block) != reranker:
+        is_not = "an encoder, not a reranker" if reranker else "a reranker, not an encoder"
+        raise EncoderError(f"{described.spec} is {is_not}: `python -m models list` shows which is which")
+    key = (described.spec, described.revision)
+    if (found := _kept(key)) is not None:
+        return found
+    with _loading:
+        if (found := _kept(key)) is None:  # somebody may have loaded it while this thread waited
+            found = _factory(block)(described, data_files(parsed.name), settings)
+            with _lock:
+                _loaded[key], _used[key] = found, time.monotonic()
+    return found
+
+
+def _kept(key: tuple[str, str]) -> Any:
+    """The loaded encoder of this spec and revision, or None; that it was asked for is noted."""
     with _lock:
-        block, described, settings = _describe(parsed)
-        if _is_reranker(block) != reranker:
-            is_not = "an encoder, not a reranker" if reranker else "a reranker, not an encoder"
-            raise EncoderError(f"{described.spec} is {is_not}: `python -m models list` shows which is which")
-        key = (described.spec, described.revision)
-        if key not in _loaded:
-            _loaded[key] = _factory(block)(described, data_files(parsed.name), settings)
-        _used[key] = time.monotonic()
-        return _loaded[key]
+        if key in _loaded:
+            _used[key] = time.monotonic()
+        return _loaded.get(key)
 
 
 def _verified(encoder: str, file: DataFile) -> Path:

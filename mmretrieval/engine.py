@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ from mmretrieval.embedding import check_readable, embed
 from mmretrieval.errors import BadQuery, BadRecipe, MediaError
 from mmretrieval.late_space import LateSpace
 from mmretrieval.library import Library, contents
+from mmretrieval.provenance import facts_of, versions
 from mmretrieval.recipe import Recipe, Source, Stage, parse
 from mmretrieval.search import COMPOSERS, FUSERS, JOINT, READERS, RERANKERS
 from mmretrieval.search.compose import read_together
@@ -53,11 +52,6 @@ DEPTH = 200
 NULL_ITEMS = 10_000
 # By how much of its items a view may change before a page takes the null bank's scores again.
 DRIFT = 0.02
-# The packages that decode, tokenise, multiply or search.
-PACKAGES = (
-    *("numpy", "torch", "torchvision", "open_clip_torch", "transformers", "tokenizers"),
-    *("pillow", "pillow_heif", "av", "decord", "pypdfium2", "qdrant-edge-py"),
-)
 
 
 @dataclass(frozen=True)
@@ -144,6 +138,7 @@ class Engine:
         late_space.refuse(cards, chosen)
         _check(cards, chosen, asked)
         spaces = {s.encoder: self._space(s.encoder, chosen.transforms) for s in chosen.sources}
+        self._check_embedded(spaces)
         first = spaces[chosen.sources[0].encoder]
         composed = {name: self._composed(space, asked, chosen.composer) for name, space in spaces.items()}
         lists = [self._search(spaces[s.encoder], s, chosen, composed[s.encoder], asked, depth) for s in chosen.sources]
@@ -161,8 +156,20 @@ class Engine:
         meta = {"recipe": str(chosen), "depth": depth, "k": k, "queries": len(asked), "exact": self.exact}
         meta |= {"encoders": [_described(s) for s in spaces.values()], "versions": versions()}
         if models := [catalog.card(s.model) for s in chosen.rerankers if s.model]:
-            meta["rerankers"] = [_facts(card) for card in models]
+            meta["rerankers"] = [facts_of(card) for card in models]
         return Run(str(chosen), tuple(rankings), meta | {"seconds": round(time.perf_counter() - started, 4)})
+
+    def _check_embedded(self, spaces: Mapping[str, Space | LateSpace]) -> None:
+        """Refuses to answer with nothing where a library has items but no vector of an encoder as it is now."""
+        for spec, space in spaces.items():
+            card = space.encoder.card
+            if space.views or any(self.library.ledger.view_counts(card.space).values()):
+                continue
+            if self.library.ledger.item_counts():
+                raise BadQuery(
+                    f"this library has no vectors of {spec} as it is now (revision {card.revision}): make them with "
+                    f"`python -m ingest add-encoder '{spec}' --library {self.library.path}`"
+                )
 
     # --- spaces ----------------------------------------------------------------------------------------------------
 
@@ -416,20 +423,4 @@ def _described(space: Space | LateSpace) -> dict[str, Any]:
     card = space.encoder.card
     counts = {view: space.store.count(view) for view in space.views}
     more = space.described() if isinstance(space, LateSpace) else {}
-    return more | _facts(card) | {"space": card.space, "dim": card.dim, "items": counts}
-
-
-def _facts(card: Card) -> dict[str, Any]:
-    facts = {"spec": card.spec, "revision": card.revision, "runtime": card.runtime}
-    return facts | {"licence": card.licence, "commercial_use": card.commercial}
-
-
-def versions() -> dict[str, str]:
-    """The versions of what can change a number."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # not installed: it has no part in the numbers either
-    return found
+    return more | facts_of(card) | {"space": card.space, "dim": card.dim, "items": counts}

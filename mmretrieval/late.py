@@ -23,16 +23,6 @@ Numbers = npt.NDArray[np.float64]
 PRODUCTS = 2**23
 
 
-def unpadded(padded: Array, mask: npt.NDArray[np.bool_] | None = None) -> Vectors:
-    """Bags from rows padded to one length, (n, t, d): the rows where `mask` (n, t) is true, or those that are not zero.
-
-    Nothing is left of a content that is all padding; `embed_multi` refuses such a bag.
-    """
-    kept = padded.any(axis=2) if mask is None else mask
-    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int64)
-    return Vectors(np.ascontiguousarray(padded[kept], dtype=np.float32), offsets)
-
-
 def taken(bags: Vectors, places: Sequence[int] | Places) -> Vectors:
     """The bags at `places`, in that order; a place of -1 gives an empty bag."""
     wanted = np.asarray(places, dtype=np.int64)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.metadata
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from mmretrieval import catalog
 from mmretrieval.digests import sha256
 from mmretrieval.embedding import embed, embed_multi, readable, spoken
 from mmretrieval.errors import EncoderError, RetrievalError
+from mmretrieval.provenance import versions
 
 if TYPE_CHECKING:
     from mmretrieval.types import Content, Encoder, Role
@@ -95,7 +95,8 @@ def _row(spec: str) -> dict[str, Any]:
 
 
 def _list(given: argparse.Namespace) -> int:
-    rows = [_row(name) for name in catalog.blocks()]
+    untold = catalog.untold()
+    rows = [_row(name) for name in catalog.blocks() if name not in untold]
     people = _people(given)
     table = [("NAME", "DIM", "READS", "KIND", "READY", "LICENCE")]
     table += [
@@ -106,17 +107,19 @@ def _list(given: argparse.Namespace) -> int:
     absent = [row for row in rows if row["missing"]]
     if fetched := [row["name"] for row in absent if catalog.blocks()[row["name"]].card]:
         print(
-            f"{len(fetched)} are not here yet: `python -m models pull NAME` fetches one from the Hugging Face hub; where "
-            "you have its files, name them: NAME;checkpoint=PATH. `python -m models show NAME` says what is missing.",
+            f"{len(fetched)} are not here yet: `python -m models pull NAME` fetches one from the Hugging Face hub; "
+            "where you have its files, name them: NAME;checkpoint=PATH. `show NAME` says what is missing.",
             file=people,
         )
     for row in absent:
         if row["name"] not in fetched:
             print(f"{row['name']}: {row['missing']}", file=people)
+    for name, why in untold.items():
+        print(f"{name}: {why}", file=people)
     if families := list(catalog.families()):
         print(f"Any checkpoint of a family is an encoder too, as FAMILY:MODEL: {', '.join(families)}.", file=people)
     if given.json:
-        print(json.dumps({"encoders": rows, "families": families}))
+        print(json.dumps({"encoders": rows, "untold": untold, "families": families}))
     return 0
 
 
@@ -214,7 +217,7 @@ def _bench(given: argparse.Namespace) -> int:
         else:
             _print_figures(rows[-1], people)
     if given.json:
-        machine = {"cpu": processor.speed_flags(), "versions": _versions()}
+        machine = {"cpu": processor.speed_flags(), "versions": versions(MEASURED_WITH)}
         print(json.dumps({"rows": [row | machine for row in rows], "failed": failed}))
     return 1 if failed else 0
 
@@ -244,7 +247,7 @@ def _plain_of(spec: str) -> tuple[Any, str]:
     exact = catalog.in_full_precision(spec)
     if exact != str(catalog.parse_spec(spec)):
         return functools.partial(fast_way, LIBRARY, exact), f"itself in fp32 ({exact})"
-    return None, "none: it runs as its makers' example does"
+    return None, "none: no plain way is written down for it"
 
 
 def _print_figures(row: Mapping[str, Any], stream: TextIO) -> None:
@@ -263,16 +266,6 @@ def _print_figures(row: Mapping[str, Any], stream: TextIO) -> None:
     if row["min_cosine"] is not None:
         print(f"  cosine       {row['min_cosine']:.6f} at least, median {row['median_cosine']:.6f}", file=stream)
     print(f"  memory       {row['peak_rss_mb']:8.0f} MiB at its peak; loaded in {row['load_s']:.1f} s", file=stream)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in MEASURED_WITH:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _remake_class_texts(_: argparse.Namespace) -> int:

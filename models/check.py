@@ -184,7 +184,9 @@ def _refuses(subject: Subject) -> str:
         except CannotRead:
             continue
         raise Broken(f"takes {content.modalities[0]}, which its card does not name")
-    return f"refuses {unread[0].modalities[0]}" if unread else "reads text and pictures"
+    if not unread:
+        return "reads text and pictures: there was nothing to refuse, and nothing was tried"
+    return f"refuses {unread[0].modalities[0]}"
 
 
 def _roles(subject: Subject) -> str:

@@ -10,8 +10,10 @@ a mask transposes the batch and then copies its weights for each prompt: in bf16
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -31,6 +33,8 @@ from models import runtime
 from models.cards.clip_plan import CONFIG, PICKLED, SAFE, Plan, Published, lacking, plan, weights_file
 
 SEED = 0
+# What open_clip warns of where random weights are what was asked for.
+RANDOM_WEIGHTS = ("Local config loaded, but no CLIP weights found", "No pretrained weights loaded for model")
 Tokenize: TypeAlias = Callable[[list[str]], torch.Tensor]
 
 
@@ -190,9 +194,25 @@ def _trained(found: Plan, settings: Mapping[str, Any]) -> Any:
 
 def _random(found: Plan) -> Any:
     """The model with random weights, the same each time, without touching torch's own random state."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _unsaid(*RANDOM_WEIGHTS):
         torch.manual_seed(SEED)
         return _build(found, None)
+
+
+@contextmanager
+def _unsaid(*beginnings: str) -> Iterator[None]:
+    """Keeps the warnings of open_clip's factory that begin so out of the root logger, where it writes them."""
+
+    def other(record: logging.LogRecord) -> bool:
+        said = record.getMessage().startswith(beginnings) and record.levelno == logging.WARNING
+        return not (said and record.pathname == open_clip.factory.__file__)
+
+    logger = logging.getLogger()
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 def _build(found: Plan, weights: Path | None) -> Any:

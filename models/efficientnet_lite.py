@@ -71,7 +71,9 @@ class SameConv(nn.Conv2d):
             size, kernel, stride = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
             total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(x, pads) if any(pads) else x, self.weight, self.bias, self.stride, 0, 1, self.groups)
+        even = pads[0] == pads[1] and pads[2] == pads[3]  # then the convolution pads for itself, without a copy
+        padding = (pads[2], pads[0]) if even else (0, 0)
+        return F.conv2d(x if even else F.pad(x, pads), self.weight, self.bias, self.stride, padding, 1, self.groups)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -96,8 +98,8 @@ class Block(nn.Module):
         self.bn2 = norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.bn0(self.expand_conv(x))) if self.widens else x
-        y = F.relu6(self.bn1(self.depthwise_conv(y)))
+        y = F.relu6(self.bn0(self.expand_conv(x)), inplace=True) if self.widens else x
+        y = F.relu6(self.bn1(self.depthwise_conv(y)), inplace=True)
         y = self.bn2(self.project_conv(y))
         return x + y if self.residual else y
 
@@ -124,10 +126,14 @@ class EfficientNetLite(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The pooled features (n, 1280) that the classifier reads."""
-        x = F.relu6(self.bn0(self.conv_stem(x)))
+        return self.last_map(x).mean(dim=(2, 3))
+
+    def last_map(self, x: Tensor) -> Tensor:
+        """The features (n, 1280, places, places) before they are pooled; a place for 32 pixels each way, rounded up."""
+        x = F.relu6(self.bn0(self.conv_stem(x)), inplace=True)
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.bn1(self.conv_head(x))).mean(dim=(2, 3))
+        return F.relu6(self.bn1(self.conv_head(x)), inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.fc(self.features(x))

@@ -25,13 +25,15 @@ import httpx
 import numpy as np
 from PIL.Image import Image
 
-from mmretrieval.errors import BadVectors, EncoderUnavailable, OutOfMemory
+from mmretrieval.errors import BadVectors, CannotRead, EncoderUnavailable, OutOfMemory
 from mmretrieval.types import Array, Card, Content, Role
 from models.cards.http import endpoint
 
 # Trouble that passes: time-outs, too many requests, and servers that start, restart or are behind a busy gateway.
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 TOO_LARGE = 413
+# What servers answer to a content that they cannot take, such as a text longer than the model reads.
+NOT_TAKEN = frozenset({400, 422})
 # The first wait in seconds; each further one is twice as long, up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 # vLLM takes one picture a request, and batches by itself what comes in at once.
@@ -68,8 +70,10 @@ class Http:
     def encode(self, contents: Sequence[Content], role: Role) -> Array:
         """Rows (n, dim) float32, in the order of the contents; the server is not told the role.
 
-        Raises EncoderUnavailable where the server cannot be reached or refuses, BadVectors where it answers something
-        else than n vectors of `dim` numbers, OutOfMemory where a request is too large for it.
+        A content's instruction goes along only where contents travel as messages (joint=true); a plain `input` has no
+        place for one. Raises EncoderUnavailable where the server cannot be reached or refuses, CannotRead where it
+        does not take a content (status 400 or 422), BadVectors where it answers something else than n vectors of `dim`
+        numbers, OutOfMemory where a request is too large for it.
         """
         bodies = self._bodies(contents)
         if len(bodies) == 1:
@@ -122,10 +126,12 @@ class Http:
             self._sleep(pause)
         raise AssertionError("the last try either returns or raises")
 
-    def _refused(self, status: int, trouble: str) -> EncoderUnavailable | OutOfMemory:
+    def _refused(self, status: int, trouble: str) -> EncoderUnavailable | CannotRead | OutOfMemory:
         said = f"{self.card.name}: {self._endpoint.address} refused ({trouble})"
         if status == TOO_LARGE:
             return OutOfMemory(f"{said}: send less at once")
+        if status in NOT_TAKEN:
+            return CannotRead(f"{said}: is it longer than the model reads, or do style= and reads= not fit the server?")
         ways = {401: "set key_env to the variable that holds its key", 403: "does the key allow this model?"}
         ways[404] = f"does it serve {self._endpoint.model!r}, and does url= end where its API begins (as in .../v1)?"
         return EncoderUnavailable(f"{said}: {ways.get(status, 'do style=, reads= and the model fit the server?')}")

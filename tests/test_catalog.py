@@ -137,6 +137,50 @@ def test_four_threads_that_ask_at_once_load_once(monkeypatch: pytest.MonkeyPatch
     assert all(encoder is made[0] for encoder in got)
 
 
+def test_a_load_keeps_nobody_waiting_who_asks_for_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def factory(card: Any, files: Any, settings: Any) -> object:
+        if card.name == "lite":
+            begun.set()
+            assert may_end.wait(30)
+        return SimpleNamespace(card=card)
+
+    monkeypatch.setattr(catalog, "_loaded", {})
+    monkeypatch.setattr(catalog, "_factory", lambda block: factory)
+    here = catalog.load("hashing")
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(catalog.load, "lite") for _ in range(2)]
+        try:
+            assert begun.wait(30)
+            assert pool.submit(catalog.load, "hashing").result(10) is here
+            assert not any(one.done() for one in slow)
+            # What is still being loaded cannot be let go, and what is let go meanwhile is gone.
+            assert catalog.unload_idle(0) == ["hashing"]
+        finally:
+            may_end.set()
+        first, second = (one.result(30) for one in slow)
+    assert first is second is catalog.load("lite")
+    assert catalog.unload_idle(0) == ["lite"]
+
+
+def test_a_load_that_failed_is_tried_anew_by_the_next_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def factory(card: Any, files: Any, settings: Any) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            raise EncoderUnavailable("not this time: ask again")
+        return SimpleNamespace(card=card)
+
+    monkeypatch.setattr(catalog, "_loaded", {})
+    monkeypatch.setattr(catalog, "_factory", lambda block: factory)
+    with pytest.raises(EncoderUnavailable, match="ask again"):
+        catalog.load("hashing")
+    assert catalog.load("hashing") is catalog.load("hashing")
+    assert len(tries) == 2
+
+
 FAMILY = """
 [family.shapes]
 factory = "shapes:Shape"
@@ -254,6 +298,20 @@ def test_rerankers_are_told_from_encoders() -> None:
         catalog.load_reranker("triangle")
 
 
+def test_a_blocks_licence_is_not_that_of_other_weights(tmp_path: Path) -> None:
+    block = catalog.card("metaclip-b16")
+    assert (block.licence, block.commercial) == ("CC-BY-NC-4.0", False)
+    assert catalog.card("metaclip-b16;precision=bf16").licence == "CC-BY-NC-4.0"
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"any")
+    other = catalog.card(f"metaclip-b16;checkpoint={weights}")
+    assert (other.licence, other.commercial) == ("unknown", True)
+    folder = Path(__file__).parent / "golden/vlm2vec"
+    joint = catalog.card(f"vlm2vec-v2;checkpoint={folder / 'checkpoint'};adapter={folder / 'adapter-lora'}")
+    assert joint.licence == "unknown"
+    assert joint.promise == catalog.card("vlm2vec-v2").promise
+
+
 @pytest.mark.usefixtures("shapes")
 def test_what_nobody_asks_for_any_more_is_let_go() -> None:
     first = catalog.load("triangle")
@@ -312,6 +370,16 @@ def test_an_encoder_without_that_option_is_evaluated_as_it_is(shapes: Path) -> N
     catalog.blocks.cache_clear()
     assert catalog.in_full_precision("a") == "a"
     assert catalog.in_full_precision("clip-b32") == "clip-b32;precision=fp32"
+
+
+@pytest.mark.usefixtures("shapes")
+def test_a_block_whose_checkpoint_is_gone_costs_only_itself(shapes: Path) -> None:
+    shapes.write_text(FAMILY + '[gone]\nfamily = "vlm2vec"\nsettings = { checkpoint = "/nowhere" }\n')
+    catalog.blocks.cache_clear()
+    catalog.families.cache_clear()
+    assert "gone" not in catalog.cards() and "triangle" in catalog.cards()
+    assert list(catalog.untold()) == ["gone"]
+    assert "/nowhere does not exist" in catalog.untold()["gone"]
 
 
 def replace_block(monkeypatch: pytest.MonkeyPatch, name: str, **changes: str) -> None:

@@ -12,6 +12,7 @@ from drawings import drawing
 
 from ingest.pipeline import ingest
 from ingest.walk import Source, walk
+from mmretrieval import catalog
 from mmretrieval.bank import null_bank
 from mmretrieval.catalog import load
 from mmretrieval.embedding import embed
@@ -295,3 +296,19 @@ def test_a_growing_library_keeps_its_null_statistics_for_a_while(
         ingest(grown, walk([folder]), workers=1)
         page.rank([words("x")], "hashing")
         assert next(iter(page._nulls.values())).count == 6
+
+
+def test_an_encoder_of_another_revision_is_not_answered_with_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("The fox is red.")
+    made = Library.create(tmp_path / "l", ["hashing"])
+    assert made.search("fox").hits == ()  # nothing is in it: nothing is found
+    ingest(made, walk([tmp_path / "a.txt"]), workers=1)
+    block = catalog.blocks()["hashing"]
+    newer = {**catalog.blocks(), "hashing": replace(block, facts={**block.facts, "version": 99})}
+    monkeypatch.setattr(catalog, "blocks", lambda: newer)
+    with pytest.raises(BadQuery, match=r"no vectors of hashing as it is now.*ingest add-encoder 'hashing'"):
+        made.search("fox")
+    ingest(made, (), encoders=("hashing",), workers=1)
+    assert len(made.search("fox").hits) == 1

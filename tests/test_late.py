@@ -46,19 +46,6 @@ def test_a_score_does_not_depend_on_the_bags_beside_it() -> None:
         assert late.maxsim(query, weights, late.taken(BAGS, [place]), [0])[0] == whole[place]
 
 
-def test_padding_takes_no_part_in_a_maximum() -> None:
-    """Where every real product is negative, a zero row would be the best match."""
-    item, query = units(3), units(1)
-    item[:, 0], query[:] = -np.abs(item[:, 0]) - 1, np.eye(16)[0]
-    padded = np.zeros((1, 8, 16), dtype=np.float32)
-    padded[0, :3] = item
-    (score,) = late.maxsim(query, [1.0], late.unpadded(padded), [0])
-    assert score == pytest.approx(item[:, 0].max()) and score < 0
-    mask = np.zeros((1, 8), dtype=bool)
-    mask[0, :2] = True
-    assert len(late.unpadded(padded, mask)[0]) == 2
-
-
 def test_taken_gives_bags_in_the_order_asked() -> None:
     got = late.taken(BAGS, [3, -1, 0, 3])
     assert np.diff(got.offsets).tolist() == [30, 0, 1, 30]

@@ -12,6 +12,7 @@ from drawings import drawing
 from ingesting import add
 from whole_encoders import READER
 
+from ingest.pipeline import forget
 from mmretrieval import catalog
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadQuery, BadVectors, EncoderError, UnknownName
@@ -124,3 +125,16 @@ def test_scores_that_are_none_are_refused(library: Library, monkeypatch: pytest.
     monkeypatch.setattr("whole_encoders.Overlap._one", lambda *_: float("nan"))
     with pytest.raises(BadVectors, match=f"{READER}.*not finite"):
         seeds(library, f"hashing@visual,cross:{READER}")
+
+
+def test_an_item_that_was_removed_since_the_index_last_looked_is_not_read(library: Library) -> None:
+    library.open_indexes()
+    library.sync_indexes()
+    try:
+        with Library.open(library.path) as other:
+            assert forget(other, [next(f.path for f in other.files())]) == 1
+        assert library.indexes_behind()
+        ranking = Engine(library).rank([asked()], f"hashing@visual,cross:{READER}", 5).rankings[0]
+        assert len(ranking.hits) == len(SAID)
+    finally:
+        library.close()

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.errors import LibraryBusy, RetrievalError, StoreError
-from mmretrieval.muvera import Fde, encode_queries
-from mmretrieval.store.late import batches, candidates_for, gathered, named, rescored, tokens_name
+from mmretrieval.muvera import Fde
+from mmretrieval.store.late import BagSearch, tokens_name
 from mmretrieval.store.qdrant import encode, nearest, restriction, spread, storable
-from mmretrieval.types import Array, Found, Point, Selection, Tokens, Vectors, View
+from mmretrieval.types import Array, Found, Point, Selection, View
 
 if TYPE_CHECKING:
     import qdrant_edge as qe
@@ -30,7 +30,6 @@ BATCH = 256
 CONFIG = "edge_config.json"
 # Beside it, where bags are kept: which encoding stands for them.
 ENCODING = "encoding.json"
-BAGS_AT_ONCE = 32
 
 
 class EdgeShard:
@@ -157,7 +156,7 @@ class EdgeStore(EdgeShard):
             self._upsert(batch, [_vectors(p) for p in batch])
 
 
-class LateEdgeStore(EdgeShard):
+class LateEdgeStore(EdgeShard, BagSearch):
     """An Index of bags of rows of `dim` numbers: the encodings by `fde` find candidates, exact MaxSim orders them.
 
     As EdgeStore, and a search looks at `candidates_for(depth)` candidates. A folder that was filled
@@ -167,29 +166,6 @@ class LateEdgeStore(EdgeShard):
     def __init__(self, folder: Path, dim: int, views: Sequence[View], fde: Fde, exact: bool = False) -> None:
         super().__init__(folder, dim, views, exact, fde)
         self._fde = fde
-
-    def search(self, view: View, queries: Tokens, depth: int, selections: Sequence[Selection]) -> list[Found]:
-        """For each query the `depth` best of its candidates by weighted MaxSim among its selection; ties by id."""
-        if view not in self._views or depth < 1:
-            return [Found.ordered((), ()) for _ in selections]
-        encoded = encode_queries(self._fde.matrices(self._dim), queries)
-        near = self._query(view, encoded, candidates_for(depth), selections)
-        return rescored(queries, near, depth, lambda asked: self._maxsim(view, asked))
-
-    def bags(self, view: View, ids: Sequence[str]) -> Vectors:
-        """The items' bags in the order of `ids`, empty where an item lacks the view."""
-        held: dict[str, Any] = {}
-        wanted = storable(dict.fromkeys(ids)) if view in self._views else []
-        for start in range(0, len(wanted), BAGS_AT_ONCE):
-            some = self._retrieve(tokens_name(view), wanted[start : start + BAGS_AT_ONCE])
-            # They come as lists of Python numbers, of 32 bytes each: no more of them at once than need be.
-            held |= {ident: np.asarray(bag, dtype=np.float32) for ident, bag in some.items()}
-        return gathered(ids, held, self._dim)
-
-    def put(self, points: Sequence[Point]) -> None:
-        """Stores each point whole, replacing an earlier one of that id; every view of it is a bag (n, dim)."""
-        for batch in batches(points):
-            self._upsert(batch, named(self._fde, self._dim, batch))
 
     def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:
         import qdrant_edge as qe

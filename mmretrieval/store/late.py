@@ -7,6 +7,7 @@ by exact MaxSim. So what they find is exact in score and order, and approximate 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +16,17 @@ import numpy as np
 
 from mmretrieval import late
 from mmretrieval.filters import Filter
-from mmretrieval.muvera import Fde, encode_items
+from mmretrieval.muvera import Fde, encode_items, encode_queries
 from mmretrieval.store.exact import Listing, Mask, allowed, candidates
+from mmretrieval.store.qdrant import storable
 from mmretrieval.types import Array, Found, Point, Selection, Tokens, Vectors, View
 
 # How many candidates the encodings find: so many for each place of the list that is asked for, and no fewer than LEAST.
 OVERSAMPLING, LEAST = 2, 100
 # Points sent to Qdrant at once, and rows of theirs: 2**14 rows of 128 numbers are 8 MB.
 POINTS_AT_ONCE, BAG_ROWS_AT_ONCE = 256, 2**14
+# Bags read from Qdrant at once: they come as lists of Python numbers, of 32 bytes each.
+BAGS_AT_ONCE = 32
 
 # Query rows, each times the size of its weight, with the ids to score -> (id, MaxSim) of each.
 Score = Callable[[Sequence[tuple[Array, Sequence[str]]]], list[list[tuple[str, float]]]]
@@ -129,6 +133,7 @@ def batches(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
 def rescored(queries: Tokens, nearest: Sequence[Sequence[tuple[str, float]]], depth: int, score: Score) -> list[Found]:
     """For each query the `depth` best of its candidates by exact weighted MaxSim, ties by id.
 
+    A candidate that an answer lacks was deleted since it was found, and is left out.
     The engine's MaxSim knows no weights: a row times its weight has the same best match, if the weight is positive.
     Rows of negative weight are asked for separately, with their sizes, and their score is taken away.
     """
@@ -143,8 +148,8 @@ def rescored(queries: Tokens, nearest: Sequence[Sequence[tuple[str, float]]], de
                 whose.append((place, sign))
     totals: list[dict[str, float]] = [dict.fromkeys((i for i, _ in listed), 0.0) for listed in nearest]
     for (place, sign), answer in zip(whose, score(asked), strict=True):
-        for ident, value in answer:
-            totals[place][ident] += sign * value
+        values = dict(answer)
+        totals[place] = {i: total + sign * values[i] for i, total in totals[place].items() if i in values}
     found = [Found.ordered(list(total), list(total.values())) for total in totals]
     return [Found(f.ids[:depth], f.scores[:depth]) for f in found]
 
@@ -153,3 +158,51 @@ def gathered(ids: Sequence[str], bags: Mapping[str, Any], dim: int) -> Vectors:
     """Bags by id in the order of `ids`, empty where there is none."""
     none = np.empty((0, dim), dtype=np.float32)
     return Vectors.joined([np.asarray(bags[i], dtype=np.float32) if i in bags else none for i in ids], dim)
+
+
+class BagSearch(ABC):
+    """Searching, reading and storing bags over what an engine does; a store is this and its engine's half."""
+
+    _dim: int
+    _views: frozenset[View]
+    _fde: Fde
+
+    def search(self, view: View, queries: Tokens, depth: int, selections: Sequence[Selection]) -> list[Found]:
+        """For each query the `depth` best of its candidates by weighted MaxSim among its selection; ties by id."""
+        if view not in self._views or depth < 1:
+            return [Found.ordered((), ()) for _ in selections]
+        encoded = encode_queries(self._fde.matrices(self._dim), queries)
+        near = self._query(view, encoded, candidates_for(depth), selections)
+        return rescored(queries, near, depth, lambda asked: self._maxsim(view, asked))
+
+    def bags(self, view: View, ids: Sequence[str]) -> Vectors:
+        """The items' bags in the order of `ids`, empty where an item lacks the view."""
+        held: dict[str, Array] = {}
+        wanted = storable(dict.fromkeys(ids)) if view in self._views else []
+        for start in range(0, len(wanted), BAGS_AT_ONCE):
+            some = self._retrieve(tokens_name(view), wanted[start : start + BAGS_AT_ONCE])
+            held |= {ident: np.asarray(bag, dtype=np.float32) for ident, bag in some.items()}
+        return gathered(ids, held, self._dim)
+
+    def put(self, points: Sequence[Point]) -> None:
+        """Stores each point whole, replacing an earlier one of that id; every view of it is a bag (n, dim)."""
+        for batch in batches(points):
+            self._upsert(batch, named(self._fde, self._dim, batch))
+
+    @abstractmethod
+    def _query(
+        self, view: View, rows: Array, limit: int, selections: Sequence[Selection]
+    ) -> list[list[tuple[str, float]]]:
+        """For each query row the `limit` nearest points of its selection, and their scores."""
+
+    @abstractmethod
+    def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:
+        """What `Score` is, over the bags of a view."""
+
+    @abstractmethod
+    def _retrieve(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+        """What is stored under a name of those of the points that have it."""
+
+    @abstractmethod
+    def _upsert(self, points: Sequence[Point], vectors: Sequence[Mapping[str, Array]]) -> None:
+        """Stores points with these vectors by name."""

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.errors import StoreError
-from mmretrieval.muvera import Fde, encode_queries
-from mmretrieval.store.late import batches, candidates_for, gathered, named, rescored, tokens_name
+from mmretrieval.muvera import Fde
+from mmretrieval.store.late import BagSearch, tokens_name
 from mmretrieval.store.qdrant import encode, nearest, restriction, spread, storable
-from mmretrieval.types import Array, Found, Point, Selection, Tokens, Vectors, View
+from mmretrieval.types import Array, Found, Point, Selection, View
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-BATCH, BAGS_AT_ONCE = 256, 32
+BATCH = 256
 # Where a collection's metadata say which encoding stands for its bags.
 ENCODING = "encoding"
 SECONDS = 60
@@ -209,7 +209,7 @@ class ServerStore(Collection):
             self._upsert(batch, [{str(view): row for view, row in p.vectors.items()} for p in batch])
 
 
-class LateServerStore(Collection):
+class LateServerStore(Collection, BagSearch):
     """An Index of bags of rows of `dim` numbers: the encodings by `fde` find candidates, exact MaxSim orders them.
 
     As ServerStore, and a search looks at `candidates_for(depth)` candidates. The metadata of the
@@ -229,27 +229,6 @@ class LateServerStore(Collection):
     ) -> None:
         super().__init__(server, collection, dim, views, exact, api_key, fde)
         self._fde = fde
-
-    def search(self, view: View, queries: Tokens, depth: int, selections: Sequence[Selection]) -> list[Found]:
-        """For each query the `depth` best of its candidates by weighted MaxSim among its selection; ties by id."""
-        if view not in self._views or depth < 1:
-            return [Found.ordered((), ()) for _ in selections]
-        encoded = encode_queries(self._fde.matrices(self._dim), queries)
-        near = self._query(view, encoded, candidates_for(depth), selections)
-        return rescored(queries, near, depth, lambda asked: self._maxsim(view, asked))
-
-    def bags(self, view: View, ids: Sequence[str]) -> Vectors:
-        """The items' bags in the order of `ids`, empty where an item lacks the view."""
-        held: dict[str, Any] = {}
-        wanted = storable(dict.fromkeys(ids)) if view in self._views else []
-        for start in range(0, len(wanted), BAGS_AT_ONCE):
-            held |= self._retrieve(tokens_name(view), wanted[start : start + BAGS_AT_ONCE])
-        return gathered(ids, held, self._dim)
-
-    def put(self, points: Sequence[Point]) -> None:
-        """Stores each point whole, replacing an earlier one of that id; every view of it is a bag (n, dim)."""
-        for batch in batches(points):
-            self._upsert(batch, named(self._fde, self._dim, batch))
 
     def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:
         from qdrant_client import models

@@ -8,11 +8,9 @@ from typing import Any
 
 from mmretrieval.errors import EncoderUnavailable
 from models.cards import hub
-from models.cards.clip_plan import HUB, Plan, Published, in_cache, lacking, plan
+from models.cards.clip_plan import FAMILY, HUB, Plan, Published, lacking, plan
 from models.processor import how_it_runs
 
-# What licences say of themselves, by the names that model cards give them, when they forbid commercial use.
-NO_COMMERCE = ("-nc", "noncommercial", "non-commercial", "apple-amlr", "research-only")
 # CLIP's own mean, which most models kept.
 CLIPS_MEAN = (0.48145466, 0.4578275, 0.40821073)
 
@@ -27,7 +25,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "dim": int(found.config["embed_dim"]),
         "reads": ["text", "image"],
         "licence": licence,
-        "commercial": not any(words in licence.lower() for words in NO_COMMERCE),
+        "commercial": not hub.forbids_commerce(licence),
         "revision": found.revision,
         "preprocessing": _preprocessing(found),
         "runtime": how_it_runs("open_clip on torch", str(settings.get("precision", "fp32"))),
@@ -109,13 +107,7 @@ def _licence(weights: Path | Published | None) -> str:
     """The licence that the model card states, where the card is on this machine."""
     if not isinstance(weights, Published):
         return "unknown"
-    place = in_cache(weights.repository, "README.md", weights.revision)
-    if place is None:
-        return "unknown"
-    head = place.read_text("utf-8", errors="replace").removeprefix("---").partition("\n---")[0]
-    stated = dict(line.split(":", 1) for line in head.splitlines() if line.startswith("license") and ":" in line)
-    licence = stated.get("license", "").strip()
-    return stated.get("license_name", licence).strip() if licence == "other" else licence or "unknown"
+    return hub.licence({"model": weights.repository, "revision": weights.revision}, FAMILY)
 
 
 def _preprocessing(found: Plan) -> str:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import importlib.metadata
 import importlib.util
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,15 +143,35 @@ def tags() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """open_clip's table of published weights: model -> tag -> where they are and how pictures are prepared.
 
     Only the statements of open_clip/pretrained.py that make up the table are run: importing the module loads torch.
+    Raises EncoderUnavailable for a release of open_clip that writes its table otherwise.
     """
     folder = _package()
+    try:
+        return _table(folder)
+    except Exception as error:  # statements of another release may raise anything
+        raise EncoderUnavailable(
+            f"{FAMILY}: the table of published weights cannot be read in {folder}, open_clip_torch {_version()} "
+            f"({type(error).__name__}: {error}): install the version that requirements.txt names, or name a folder "
+            f"with {FAMILY}:{FOLDER}PATH"
+        ) from error
+
+
+def _table(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     space: dict[str, Any] = {"copy": copy}
     exec(compile((folder / "constants.py").read_text("utf-8"), "constants.py", "exec"), space)
     tree = ast.parse((folder / "pretrained.py").read_text("utf-8"))
     table = [node for node in tree.body if _is_of_table(node)]
     exec(compile(ast.Module(table, []), "pretrained.py", "exec"), space)
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]] = space["_PRETRAINED"]
-    return found
+    found = space["_PRETRAINED"]
+    # Every row is a dictionary, which is how the rest of this file reads it.
+    return {model: {tag: dict(row) for tag, row in rows.items()} for model, rows in found.items()}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("open_clip_torch")
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
 
 
 def _is_of_table(node: ast.stmt) -> bool:
@@ -287,13 +307,7 @@ def _split(read: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise EncoderUnavailable(f"{path} is not JSON: {error}; give an open_clip model config") from error
-    if not isinstance(read, dict):
-        raise EncoderUnavailable(f"{path} holds a {type(read).__name__}: give an open_clip model config with embed_dim")
-    return read
+    return hub.read_object(path, FAMILY, "give an open_clip model config with embed_dim")
 
 
 def _existing(settings: Settings, option: str) -> Path | None:

@@ -55,6 +55,11 @@ def endpoint(settings: Settings) -> Endpoint:
             f"http:{model or 'MODEL'} needs the address of a server, not {url!r}: "
             "add url=http://HOST:PORT/v1, as in http:MODEL;url=http://127.0.0.1:8000/v1;dim=1536"
         )
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise EncoderUnavailable(
+            f"http:{model}: the address holds a password, which would be written wherever the encoder is named: put a "
+            "key into an environment variable, and name that with key_env=NAME"
+        )
     style, reads = str(settings.get("style", "vllm")), tuple(str(settings.get("reads", "text")).split("-"))
     joint = settings.get("joint") == "true"
     if "image" in reads and style == "openai":

@@ -27,6 +27,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 # What a checkpoint consists of besides its weights: configs, tokenizers, chat templates.
 TEXTS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.md", "*.metadata")
 SAFE, PICKLED = ("*.safetensors",), ("*.bin", "*.pt", "*.pth")
+README = "README.md"
 
 # Models whose own code may run, each at the one revision whose code was read. Empty until somebody has read one.
 TRUSTED: dict[str, str] = {}
@@ -49,13 +50,17 @@ def folder(settings: Settings, family: str) -> Path:
 
 def read_json(settings: Settings, name: str, family: str) -> dict[str, Any]:
     """One of the checkpoint's small files as a dictionary; raises EncoderUnavailable where it cannot be had or read."""
-    path = file(settings, name, family)
+    return read_object(file(settings, name, family), family, "fetch the checkpoint anew")
+
+
+def read_object(path: Path, family: str, way_out: str) -> dict[str, Any]:
+    """A JSON file that holds an object; raises EncoderUnavailable, with the way out, where it cannot be read as one."""
     try:
         read = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise EncoderUnavailable(f"{family}: {path} is not JSON ({error}): fetch the checkpoint anew") from error
+    except (OSError, ValueError) as error:
+        raise EncoderUnavailable(f"{family}: {path} is not JSON ({error}): {way_out}") from error
     if not isinstance(read, dict):
-        raise EncoderUnavailable(f"{family}: {path} holds a {type(read).__name__} instead of an object")
+        raise EncoderUnavailable(f"{family}: {path} holds a {type(read).__name__} instead of an object: {way_out}")
     return read
 
 
@@ -138,6 +143,27 @@ def trusted(settings: Settings) -> dict[str, Any]:
     return {} if pinned is None else {"trust_remote_code": True, "revision": pinned}
 
 
+def licence(settings: Settings, family: str) -> str:
+    """The licence that the model card's front matter names, "unknown" where there is no card here or it names none."""
+    if not has(settings, README, family):
+        return "unknown"
+    stated = _front_matter(file(settings, README, family).read_text("utf-8", errors="replace"))
+    named, own_name = stated.get("license", ""), stated.get("license_name", "")
+    return (own_name or named if named in ("", "other") else named) or "unknown"
+
+
+def forbids_commerce(text: str) -> bool:
+    """Whether a licence, by the name that model cards give it, surely forbids commercial use.
+
+    Non-commercial ones say so (cc-by-nc-4.0, polyform-noncommercial); research licences (qwen-research, apple-amlr)
+    allow research alone.
+    """
+    words = re.findall("[a-z]+", text.lower())
+    if {"nc", "noncommercial", "amlr"} & set(words) or ("non", "commercial") in zip(words, words[1:], strict=False):
+        return True
+    return "research" in words and "commercial" not in words
+
+
 def digest(place: Path) -> str:
     """The sha256 of a file of weights, or of the names and hashes of all of a folder's; in hex."""
     if place.is_file():
@@ -156,6 +182,25 @@ def _local(settings: Settings, family: str) -> Path | None:
     if not place.exists():
         raise EncoderUnavailable(f"{family}: {named} does not exist: give the path of a checkpoint that is there")
     return place
+
+
+def _front_matter(text: str) -> dict[str, str]:
+    """The top keys of a model card's YAML header; the entries of a list are joined by commas."""
+    lines = iter(text.removeprefix("\ufeff").splitlines())
+    if next(lines, "").strip() != "---":
+        return {}
+    found: dict[str, list[str]] = {}
+    key = ""
+    for line in lines:
+        if line.strip() == "---":
+            break
+        entry, dash = line.strip(), line.strip().startswith("- ")
+        if not dash and not line[:1].isspace():
+            key, _, entry = line.partition(":")
+        value = entry.removeprefix("- ").partition(" #")[0].strip(" []\t'\"")
+        if key and value:
+            found.setdefault(key.strip(), []).append(value)
+    return {key: ", ".join(values) for key, values in found.items()}
 
 
 def spelled(text: str) -> Path:

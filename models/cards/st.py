@@ -68,14 +68,14 @@ def describe(settings: Settings) -> dict[str, Any]:
     modalities = st_shape.modalities(settings, found.modules, found.transformer, found.config)
     reads = [ours for theirs, ours in st_shape.READS.items() if theirs in modalities]
     precision = str(settings.get("precision", "fp32"))
-    named = _licence(settings)
+    licence = hub.licence(settings, _family(settings))
     return {
         "dim": 0 if found.kind == "cross" else _dim(settings, found),
         "reads": reads,
         "joint": st_shape.joint(modalities),
         "multi": found.kind == "multi",
-        "licence": named,
-        "commercial": not _forbids_commerce(named),
+        "licence": licence,
+        "commercial": not hub.forbids_commerce(licence),
         "revision": _revision(settings, found),
         "preprocessing": _preprocessing(settings, found, reads),
         "runtime": processor.how_it_runs("sentence-transformers on torch", precision),
@@ -276,23 +276,3 @@ def _promise(settings: Settings, found: Checkpoint, reads: list[str]) -> str:
     what = {"dense": "one vector a content", "multi": "one vector a token, compared by MaxSim", "cross": "a reranker"}
     chain = " > ".join(kind.rsplit(".", 1)[-1] for kind, _ in found.modules) or "a bare transformer"
     return f"{name}: {what[found.kind]}; reads {', '.join(reads)}; {chain}"
-
-
-def _licence(settings: Settings) -> str:
-    """What the model card's header names as its licence, or "unknown"."""
-    if not hub.has(settings, "README.md", _family(settings)):
-        return "unknown"
-    text = hub.file(settings, "README.md", _family(settings)).read_text("utf-8", errors="replace")
-    header = text.split("---")[1] if text.startswith("---") and text.count("---") > 1 else ""
-    told = {}
-    for line in header.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and key in ("license", "license_name"):
-            told[key] = value.strip().strip("'\"")
-    named = told.get("license", "")
-    return (told.get("license_name") or named if named in ("", "other") else named) or "unknown"
-
-
-def _forbids_commerce(licence: str) -> bool:
-    parts = licence.lower().replace("_", "-").split("-")
-    return "nc" in parts or "research" in parts or "noncommercial" in parts

@@ -3,7 +3,8 @@
 A checkpoint is a whole model, or a low-rank adapter as peft saves it, whose base model it names itself: most of the
 published VLM2Vec are adapters of Qwen2-VL. Where it is both, the adapter counts, as for transformers with peft, unless
 the spec says adapter=none. `base=` names another place for the base model, `adapter=` an adapter of the model or
-checkpoint that the spec names; each is a folder or ORGANISATION/NAME on the hub.
+checkpoint that the spec names; each is a folder or ORGANISATION/NAME on the hub. `item_instruction=` is what the model
+is told of items with a picture instead of its style's default (models/vlm/styles.py has those and their authors').
 """
 
 from __future__ import annotations
@@ -75,10 +76,9 @@ def describe(settings: Settings) -> dict[str, Any]:
         "reads": ["text", "image"] if kind == "llava_next" else ["text", "image", "frames"],
         "joint": True,
         "multi": False,
-        "licence": "unknown",
-        "commercial": True,
+        **_licence(found),
         "revision": _revision(found),
-        "preprocessing": _preprocessing(style, kind, settings),
+        "preprocessing": _preprocessing(style, kind, settings) + _told(settings),
         "runtime": how_it_runs("transformers on torch, SDPA", str(settings.get("precision", "fp32"))),
         "promise": PROMISES[style.name],
         "missing": missing(settings),
@@ -97,11 +97,22 @@ def missing(settings: Settings) -> str:
 
 def pull(settings: Settings) -> str:
     """Fetches model and adapter into the hub's cache; says what lies where."""
-    # The adapter's own name must be here before it can say which model it adapts.
-    hub.folder(settings, _name(settings))
+    # The adapter itself must be here before it can say which model it adapts.
+    said = [hub.pull(settings, _name(settings))]
     found = parts(settings)
-    said = [hub.pull(place, _name(place)) for place in (found.model, found.adapter) if place]
-    return "; ".join(said)
+    others = [place for place in (found.model, found.adapter) if place is not None and place is not settings]
+    return "; ".join(said + [hub.pull(place, _name(place)) for place in others])
+
+
+def _licence(found: Parts) -> dict[str, Any]:
+    """What the model cards of model and adapter say: an adapter is of no use without its model, so both count."""
+    licences = {"base model": hub.licence(found.model, _name(found.model))}
+    if found.adapter is not None:
+        licences["adapter"] = hub.licence(found.adapter, _name(found.adapter))
+    texts = set(licences.values())
+    said = "; ".join(f"{part}: {text}" for part, text in licences.items())
+    commercial = not any(hub.forbids_commerce(text) for text in texts)
+    return {"licence": said if len(texts) > 1 else texts.pop(), "commercial": commercial}
 
 
 def _config(found: Parts, name: str) -> dict[str, Any]:
@@ -165,6 +176,11 @@ def adapter_revision(settings: Settings) -> str:
     if "checkpoint" in settings:
         return hub.digest(config.parent)[:8]
     return hub.commit(settings, config)[:8]
+
+
+def _told(settings: Settings) -> str:
+    said = settings.get("item_instruction")
+    return f"; told of a picture to be found: {said!r}" if said else ""
 
 
 def _preprocessing(style: Style, kind: str, settings: Settings) -> str:

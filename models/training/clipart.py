@@ -14,8 +14,7 @@ from models.training.packages import unpacked
 ROOT = Path("usr/share/openclipart")
 PUBLIC_DOMAIN = re.compile(r"<(?:\w+:)?license\s+(?:\w+:)?(?:resource|about)=\"[^\"]*public_?domain", re.IGNORECASE)
 # Folders without anything to name: 1,375 stars that differ in the count of their points, colour ramps, desktop themes
-# whose files are
-# named after the programs that use them, packs of playing cards.
+# whose files are named after the programs that use them, packs of playing cards.
 LEFT_OUT = (
     "shapes/stars/",
     "special/",

@@ -30,6 +30,8 @@ class VlmEncoder:
     def __init__(self, card: Card, files: Mapping[str, Path], settings: Mapping[str, Any]) -> None:
         self.card = card
         self.style = pick(STYLES, str(settings["style"]), "style of vision-language embedder")
+        if "item_instruction" in settings:
+            self.style = self.style.saying(str(settings["item_instruction"]))
         self._device = device()
         dtype = precision(settings, on=self._device)
         found = parts(settings)

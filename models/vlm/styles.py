@@ -24,14 +24,16 @@ VLM2Vec's are those of its tasks MSCOCO_t2i, NIGHTS, CIRR and EDIS (data set ziy
 and MSR-VTT (TIGER-AI-Lab/VLM2Vec src/data/eval_dataset/momentseeker_dataset.py, msrvtt_dataset.py); GME's is of the
 example in its gme_inference.py, LamRA's of Code-kunkun/LamRA dataset/datasets_circo.py, Qwen3-VL-Embedding's of
 QwenLM/Qwen3-VL-Embedding README.md. For a page, VLM2Vec's authors say DOCUMENT (item) and DOCUMENT_QUERY (query); for a
-search among clips VIDEO_QUERY: give them as a Content's instruction.
+search among clips VIDEO_QUERY: give them as a Content's instruction. An encoder's option item_instruction= takes the
+place of the default for items with a picture (a page is one; a clip is not, except for gme, which sees its middle
+frame), so that a library of pages can be embedded with what DOCUMENT says.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -42,6 +44,7 @@ DOCUMENT_QUERY = "Find a document image that matches the given query:"
 VIDEO = "Understand the content of the provided video."
 VIDEO_QUERY = "Find a video that contains the following visual content:"
 ASSISTANT = "You are a helpful assistant."
+PICTURE_ITEMS: tuple[tuple[Role, str], ...] = (("item", "image"), ("item", "text+image"))
 
 # VLM2Vec's image tasks end their prompts with a newline; its document and video tasks, which say these, do not.
 NO_NEWLINE = frozenset(
@@ -113,6 +116,10 @@ class Style:
     # Seconds between frames are written before each pair of them, for clips sampled at so many frames a second.
     frames_per_second: float = 0.0
     small_side: int = 0
+
+    def saying(self, item_instruction: str) -> Style:
+        """The style with another default instruction for items with a picture, alone or beside words."""
+        return replace(self, defaults={**self.defaults, **dict.fromkeys(PICTURE_ITEMS, item_instruction)})
 
     def instruction(self, content: Content, role: Role) -> str | None:
         """The content's own instruction, else the default for its role and modalities."""

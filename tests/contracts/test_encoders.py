@@ -7,28 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mmretrieval import catalog
 from mmretrieval.embedding import embed
 from mmretrieval.types import Array, Content, Encoder
+from models.check import SENTENCES, drawn
 
 OFFLINE = [name for name, card in catalog.cards().items() if card.offline]
 GOLDEN = Path(__file__).parent.parent / "golden" / "encoders.json"
-SENTENCES = (
-    "a red apple on a wooden table",
-    "",
-    "dog",
-    "a very long sentence about boats and the sea " * 80,
-    "Größe 猫",
-)
-
-
-def drawn(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A picture with structure, made by integer arithmetic: the same bytes on every machine."""
-    y, x = np.mgrid[0:height, 0:width]
-    channels = [(x * 5 + seed * 37) % 256, (y * 3 + x // 7 * 11) % 256, ((x - width // 2) ** 2 + y * seed) // 16 % 256]
-    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+# What each encoder puts elsewhere as a query than as an item: lite-joint's instructions for pictures differ by role.
+DIFFER_BY_ROLE: dict[str, set[str]] = {
+    "lite": set(),
+    "lite-conse": set(),
+    "lite-0": set(),
+    "hashing": set(),
+    "lite-joint": {"picture", "both"},
+}
 
 
 def pictures() -> list[Content]:
@@ -50,6 +44,7 @@ def assert_guaranteed(rows: Array, count: int, encoder: Encoder) -> None:
 
 def test_there_are_offline_encoders() -> None:
     assert {"lite", "lite-0", "hashing"} <= set(OFFLINE)
+    assert set(OFFLINE) == set(DIFFER_BY_ROLE), "a new encoder says here what its roles do"
 
 
 @pytest.mark.parametrize("kind", ["text", "image"])
@@ -83,6 +78,22 @@ def test_a_clip_is_the_unit_mean_of_its_frames(encoder: Encoder) -> None:
     for row, frames in zip(rows, clips, strict=True):
         mean = embed(encoder, [Content(image=f) for f in frames], "item").astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_roles_give_rows_alike_and_equal_but_where_the_table_says_otherwise(encoder: Encoder) -> None:
+    kinds = {"text": [Content(text=s) for s in SENTENCES], "picture": pictures()}
+    if encoder.card.joint:
+        kinds["both"] = [Content(text=s, image=p.image) for s, p in zip(SENTENCES, pictures(), strict=True)]
+    differ = set()
+    for kind, contents in kinds.items():
+        query, item = embed(encoder, contents, "query"), embed(encoder, contents, "item")
+        assert_guaranteed(query, len(contents), encoder)
+        assert_guaranteed(item, len(contents), encoder)
+        cosines = (query * item).sum(axis=1)
+        if np.abs(query - item).max() > 1e-5:
+            differ.add(kind)
+            assert cosines.max() < 0.9999, f"{kind}: the role moves some contents and leaves others where they are"
+    assert differ == DIFFER_BY_ROLE[encoder.card.name]
 
 
 def test_pictures_that_are_not_rgb_are_read_as_their_rgb(encoder: Encoder) -> None:

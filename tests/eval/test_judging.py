@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +16,11 @@ from eval.reading import load
 from eval.runs import Ranked
 from ingest.pipeline import ingest
 from ingest.walk import Source
+from mmretrieval import catalog
 from mmretrieval.engine import Engine
 from mmretrieval.errors import DatasetError, LibraryError
 from mmretrieval.library import Library
-from mmretrieval.types import Content, Part, Query
+from mmretrieval.types import Content, Part, Query, Role
 
 PASSAGES = "\n\n".join(f"Paragraph {i} speaks of {w}. " + f"The {w} was seen again. " * 30 for i, w in enumerate(
     ("apples", "boats", "clouds", "dogs", "engines", "forests", "gardens", "harbours")))  # fmt: skip
@@ -190,6 +191,23 @@ def test_weights_reach_the_engine(write: Any, tmp_path: Path) -> None:
     assert asked(-0.5) == pytest.approx({entry: -score for entry, score in for_red.items()}, abs=1e-6)
     assert asked(1.0, 0.2)["red"] > asked(1.0, 1.0)["red"] > asked(0.2, 1.0)["red"]
     assert asked(1.0, -1.0)["blue"] < 0 < asked(-1.0, 1.0)["blue"]
+
+
+def test_instructions_reach_the_encoder(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [{"text": "a boat", "instruction": "Find a page:"}, {"image": "assets/red.png", "instruction": "Look:"}]
+    queries = [{"id": "q", "parts": parts}, {"id": "p", "parts": [{"text": "a boat"}]}]
+    folder = write(queries=queries, qrels=[("q", "red", 1)])
+    encoder, told = catalog.load("hashing"), list[tuple[str, str | None]]()
+    encode = encoder.encode
+
+    def heard(contents: Sequence[Content], role: Role) -> Any:
+        told.extend((role, c.instruction) for c in contents)
+        return encode(contents, role)
+
+    monkeypatch.setattr(encoder, "encode", heard)
+    ranked(folder, tmp_path / "library", "hashing@text")
+    assert {said for role, said in told if role == "query"} == {"Find a page:", "Look:", None}
+    assert {said for role, said in told if role == "item"} == {None}
 
 
 def test_sources_name_each_file_once(write: Any, tmp_path: Path) -> None:

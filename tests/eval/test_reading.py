@@ -115,6 +115,8 @@ QUERY_BREACHES: list[tuple[Any, str]] = [
     ('{"id": "x", "parts": [{"text": "a", "weight": 1e999}]}', "the weight inf"),
     ('{"id": "x", "parts": [{"text": "a", "weight": NaN}]}', "NaN is no JSON number"),
     ({"id": "x", "parts": [{"text": "a", "weight": 0}]}, "weight 0"),
+    ({"id": "x", "parts": [{"text": "a", "instruction": " "}]}, "the instruction ' '"),
+    ({"id": "x", "parts": [{"text": "a", "instruction": 3}]}, "the instruction 3"),
     ({"id": "q", "parts": [{"text": "a"}]}, "stands in line 1 already"),
     ({"id": "x", "parts": [{"text": "a"}], "exclude": ["rad"]}, "did you mean 'red'?"),
     ({"id": "x", "parts": [{"text": "a"}], "subset": ["nothing"]}, "'nothing', which is not in corpus.jsonl"),

@@ -18,7 +18,7 @@ from ingest import pipeline, writer
 from ingest.pipeline import forget, ingest
 from ingest.walk import Source
 from mmretrieval.embedding import embed
-from mmretrieval.errors import BadVectors, LibraryError, RetrievalError
+from mmretrieval.errors import BadVectors, CannotRead, LibraryError, RetrievalError
 from mmretrieval.filters import parse_filter
 from mmretrieval.library import Library
 from mmretrieval.library.matrices import current_rows
@@ -148,6 +148,26 @@ def test_copies_of_what_an_encoder_fails_on_all_fail(
     counts = add(library, folder)
     assert {Path(p).name for p, _ in counts.failures} == {"0.png", "copy.png"}
     assert counts.stored == 2
+    every_item_has_its_vectors(library)
+
+
+def test_a_text_that_an_encoder_cannot_read_costs_itself_alone(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(encoder: Encoder, contents: Sequence[Content], role: Role) -> Array:
+        if any("endless" in (c.text or "") for c in contents):
+            raise CannotRead("it takes 900 tokens, and the model reads 512")
+        return embed(encoder, contents, role)
+
+    monkeypatch.setattr(writer, "embed", refuse)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("sea", "endless", "boat", "snow"):
+        (folder / f"{name}.txt").write_text(f"Of the {name}.")
+    counts = add(library, folder)
+    assert (counts.stored, counts.failed) == (3, 1)
+    ((path, reason),) = counts.failures
+    assert (Path(path).name, reason) == ("endless.txt", "it takes 900 tokens, and the model reads 512")
     every_item_has_its_vectors(library)
 
 

@@ -116,6 +116,17 @@ def test_a_broken_promise_fails_the_check_that_is_named_for_it(broken: type[Soun
     assert re.search(reason, figures[name]), figures[name]
 
 
+def test_a_check_that_has_nothing_to_try_says_so() -> None:
+    def refusal(reads: frozenset[str]) -> str:
+        encoder = Sound(replace(CARD, reads=reads))  # type: ignore[arg-type]
+        subject = Subject(encoder.card, functools.partial(_bags, encoder), 1e-5)
+        return next(v.figure for v in check(subject) if v.check == "refusal")
+
+    assert "nothing was tried" in refusal(frozenset({"text", "image"}))
+    assert refusal(frozenset({"text"})) == "refuses image"
+    assert refusal(frozenset({"image"})) == "refuses text"
+
+
 def test_every_check_that_can_fail_alone_is_seen_failing() -> None:
     assert {name for name, _ in BROKEN.values()} <= set(CHECKS)
 

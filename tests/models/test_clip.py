@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from mmretrieval import catalog
 from mmretrieval.embedding import embed
 from mmretrieval.errors import EncoderUnavailable
 from mmretrieval.types import Content
-from models.clip import OpenClip
+from models.clip import RANDOM_WEIGHTS, OpenClip, _unsaid
+from models.plain import PLAIN
 
 CONFIG = {
     "embed_dim": 24,
@@ -67,6 +70,46 @@ def test_vectors_equal_open_clips_own(tiny: tuple[Path, Path, Any], suffix: str)
     np.testing.assert_allclose(embed(encoder, [Content(text=t) for t in TEXTS], "query"), words, atol=1e-5)
     alone = np.concatenate([embed(encoder, [Content(text=t)], "query") for t in TEXTS])
     np.testing.assert_allclose(alone, words, atol=1e-5)
+
+
+def test_the_plain_way_hands_its_inputs_to_the_device(tiny: tuple[Path, Path, Any]) -> None:
+    """`meta` stands for a GPU: a device that is not the processor, on which nothing is computed."""
+    config, weights, _ = tiny
+    block, card, settings = catalog.resolve(f"clip-b32;config={config};checkpoint={weights};precision=fp32")
+    plain: Any = PLAIN[block.factory](card, {}, settings)
+    where: list[str] = []
+
+    def rows(given: torch.Tensor) -> torch.Tensor:
+        where.append(given.device.type)
+        return torch.ones(len(given), 24)
+
+    plain._device, plain._model = torch.device("meta"), SimpleNamespace(encode_text=rows, encode_image=rows)
+    assert plain.encode([Content(text="a")], "query").shape == (1, 24)
+    assert plain.encode([Content(image=pictures()[0])], "item").shape == (1, 24)
+    assert where == ["meta", "meta"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_the_plain_way_agrees_on_a_gpu(tiny: tuple[Path, Path, Any]) -> None:
+    config, weights, model = tiny
+    block, card, settings = catalog.resolve(f"clip-b32;config={config};checkpoint={weights};precision=fp32")
+    plain = PLAIN[block.factory](card, {}, settings)
+    rows, words = reference(model)
+    np.testing.assert_allclose(embed(plain, [Content(image=p) for p in pictures()], "item"), rows, atol=1e-4)
+    np.testing.assert_allclose(embed(plain, [Content(text=t) for t in TEXTS], "query"), words, atol=1e-4)
+
+
+def test_random_weights_that_were_asked_for_are_no_warning(
+    tiny: tuple[Path, Path, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, _, _ = tiny
+    with _unsaid(*RANDOM_WEIGHTS):
+        logging.warning("No pretrained weights loaded for model, says somebody else")
+    assert len(caplog.records) == 1
+    caplog.clear()
+    catalog.load(f"clip-b32;config={config};weights=random;precision=fp32")
+    assert [r.getMessage() for r in caplog.records] == []
+    assert not logging.getLogger().filters
 
 
 def test_bf16_is_the_default_and_near_fp32(tiny: tuple[Path, Path, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
@@ -53,6 +54,33 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tiny_clips.Tiny:
 def test_the_table_of_published_weights_is_open_clips() -> None:
     assert clip_plan.tags() == _PRETRAINED
     assert set(clip_plan.configs()) == set(open_clip.list_models())
+
+
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        ("PUBLISHED = {}\n", "KeyError: '_PRETRAINED'"),
+        ("_PRETRAINED = dict(tiny=row_of('a/b'))\n", "NameError"),
+        ("_PRETRAINED = {'tiny': {'tag': 3}}\n", "TypeError"),
+        ("_PRETRAINED = [1]\n", "AttributeError"),
+        ("def _(:\n", "SyntaxError"),
+        (None, "FileNotFoundError"),
+    ],
+)
+def test_a_release_with_another_table_is_named_with_the_way_out(
+    table: str | None, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "constants.py").write_text("")
+    if table is not None:
+        (tmp_path / "pretrained.py").write_text(table)
+    monkeypatch.setattr(clip_plan, "_package", lambda: tmp_path)
+    clip_plan.tags.cache_clear()
+    with pytest.raises(EncoderUnavailable) as raised:
+        clip_plan.tags()
+    said = str(raised.value)
+    assert what in said
+    assert f"open_clip_torch {version('open_clip_torch')}" in said
+    assert "requirements.txt" in said
 
 
 def test_every_published_model_is_described_as_open_clip_has_it() -> None:

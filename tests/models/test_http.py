@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from drawings import drawing
+from ingesting import add
 from PIL import Image
 
 from mmretrieval import catalog
 from mmretrieval.embedding import embed
 from mmretrieval.errors import BadVectors, CannotRead, EncoderUnavailable, OutOfMemory
+from mmretrieval.library import Library
 from mmretrieval.types import Content
 from models.http import Http
 
@@ -247,14 +250,38 @@ def test_a_server_that_is_not_there_is_told(server: Server) -> None:
         embed(encoder(gone, ";retries=0"), TEXTS[:1], "item")
 
 
-@pytest.mark.parametrize(
-    ("status", "way"), [(401, "key_env"), (404, "some/model"), (400, "style="), (307, "the model fit")]
-)
+@pytest.mark.parametrize(("status", "way"), [(401, "key_env"), (404, "some/model"), (307, "the model fit")])
 def test_a_refusal_is_not_tried_again(server: Server, status: int, way: str) -> None:
     server.script = [says(status, '{"error": "no"}')]
     with pytest.raises(EncoderUnavailable, match=rf"status {status}.*{way}"):
         embed(encoder(server), TEXTS[:1], "item")
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_content_that_the_server_does_not_take_is_told_in_its_words(server: Server, status: int) -> None:
+    server.script = [says(status, "this model reads 512 tokens\nat /srv/model.py")]
+    with pytest.raises(CannotRead, match=rf"status {status}: this model reads 512 tokens\).*style=") as raised:
+        embed(encoder(server), TEXTS[:1], "item")
+    assert "/srv" not in str(raised.value)
+    assert len(server.requests) == 1
+
+
+def test_one_text_too_long_for_the_server_costs_itself_alone(server: Server, tmp_path: Path) -> None:
+    def short(body: dict[str, Any]) -> Answer:
+        return (400, {}, b"at most 512 tokens") if any("endless" in t for t in body["input"]) else embeddings(body)
+
+    server.script = [short] * 32
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a calm sea", "an endless story", "the red boat", "snow"):
+        (folder / f"{name}.txt").write_text(f"Of {name}.")
+    library = Library.create(tmp_path / "library", [f"http:some/model;url={server.url};dim={DIM}"])
+    counts = add(library, folder)
+    assert (counts.stored, counts.failed) == (3, 1)
+    ((path, reason),) = counts.failures
+    assert Path(path).name == "an endless story.txt"
+    assert "at most 512 tokens" in reason
 
 
 def test_a_request_that_is_too_large_is_halved(server: Server) -> None:

@@ -19,3 +19,8 @@ def test_what_is_no_whole_number_is_refused(option: str, value: str) -> None:
     options = {"url": "http://h", "dim": "3", option: value}
     with pytest.raises(EncoderUnavailable, match=f"{option}={value} is no whole number"):
         card("http:m;" + ";".join(f"{k}={v}" for k, v in options.items()))
+
+
+def test_a_password_in_the_address_is_refused() -> None:
+    with pytest.raises(EncoderUnavailable, match="holds a password.*key_env=NAME"):
+        card("http:m;url=http://name:secret@h/v1;dim=3")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmretrieval.catalog import card
+from mmretrieval.catalog import card, cards, rerankers
 from mmretrieval.errors import EncoderUnavailable
 from models.cards import hub
 
@@ -160,3 +160,52 @@ def test_a_path_that_cannot_be_looked_at_is_refused_in_words(path: str) -> None:
         hub.folder({"checkpoint": path}, "st")
     with pytest.raises(EncoderUnavailable, match="cannot be looked at"):
         card("open_clip:ViT-B-32;weights=random;config=" + path)
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: apache-2.0\n---\n# A model\nlicense: none\n", "apache-2.0"),
+        ("---\r\ntags:\r\n- a---b\r\nlicense: 'mit'  # as ever\r\n---\r\n", "mit"),
+        ("---\nlicense: other\nlicense_name: qwen-research\n---\n", "qwen-research"),
+        ("---\nlicense_name: own\nlicense: mit\n---\n", "mit"),
+        ("---\nlicense: other\n---\n", "other"),
+        ("---\nlicense:\n- mit\n- cc-by-nc-4.0\ntags: [x]\n---\n", "mit, cc-by-nc-4.0"),
+        ("---\ntags:\n- license: mit\n---\n", "unknown"),
+        ("# No front matter\n\n---\nlicense: mit\n---\n", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_the_licence_is_what_the_front_matter_of_the_model_card_names(cache: Path, card: str, licence: str) -> None:
+    assert hub.licence(MODEL, "st") == "unknown"
+    (snapshot(cache) / "README.md").write_bytes(card.encode())
+    assert hub.licence(MODEL, "st") == licence
+
+
+@pytest.mark.parametrize(
+    ("text", "forbidden"),
+    [
+        ("cc-by-nc-4.0", True),
+        ("CC-BY-NC-SA-3.0", True),
+        ("polyform-noncommercial-1.0.0", True),
+        ("Non-Commercial use", True),
+        ("apple-amlr", True),
+        ("qwen-research", True),
+        ("research_only", True),
+        ("mit, cc-by-nc-4.0", True),
+        ("apple-ascl", False),
+        ("apache-2.0", False),
+        ("cc-by-sa-4.0", False),
+        ("ncsa", False),
+        ("gemma", False),
+        ("research and commercial use", False),
+        ("unknown", False),
+    ],
+)
+def test_licences_that_surely_forbid_commerce(text: str, forbidden: bool) -> None:
+    assert hub.forbids_commerce(text) is forbidden
+
+
+def test_the_catalogue_says_the_same_of_its_licences() -> None:
+    for name, listed in {**cards(), **rerankers()}.items():
+        assert listed.commercial is not hub.forbids_commerce(listed.licence), name

@@ -5,22 +5,26 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+import typer
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from mmretrieval import catalog
+from models import train_lite_joint
 from models.class_texts import VECTORS, read_classes
 from models.efficientnet_lite import HEAD, VARIANTS, EfficientNetLite, from_state, prepare
 from models.lite_joint import MAX_TOKENS, Tokens, padded
 from models.lite_joint_grid import CHANNELS, LOOKS, SIDE, Grid, looks
 from models.lite_joint_net import PREFIX, JointNet, Scale, Sight, Words
 from models.minilm import MiniLM
+from models.train_lite_joint import WEIGHTS
 from models.training.drawing import Drawing
 from models.training.joint import Material, Plan, Steps, WordStates, contrast, identical, pseudo, train
 from models.training.joint_grids import grids
@@ -234,3 +238,64 @@ def test_training_is_the_same_twice_and_learns(tmp_path: Path) -> None:
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
     fresh = network(5).state_dict()
     assert {name for name, value in once.items() if not torch.equal(value, fresh[name])} == set(fresh)
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights to compare with, and a command that trains on a few drawings instead of the packages'."""
+    drawings = drawn(tmp_path)
+
+    def prepared(cache: Path) -> tuple[Material, list[int]]:
+        rows = grids(cache, Grid(classifier()), drawings)
+        return Material(drawings, rows, scale(), WordStates(network(5), tokens())), list(range(len(drawings)))
+
+    kept = tmp_path / "shipped.safetensors"
+    train_lite_joint.save(train_lite_joint.weights(prepared(tmp_path)[0]), kept)
+    monkeypatch.setattr(train_lite_joint, "prepared", prepared)
+    monkeypatch.setattr(train_lite_joint, "WEIGHTS", kept)
+    return kept
+
+
+def ran(folder: Path, output: Path | None = None, write: bool = False) -> None:
+    train_lite_joint.main(folder, output, write, steps=1, threads=torch.get_num_threads())
+
+
+def test_the_command_replaces_the_kept_weights_only_when_told(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, made = shipped.read_bytes(), tmp_path / "made.safetensors"
+    ran(tmp_path)
+    assert re.search(r"largest difference to the weights in shipped.safetensors: \d", capsys.readouterr().out)
+    ran(tmp_path, made)
+    assert shipped.read_bytes() == before
+    ran(tmp_path, write=True)
+    assert shipped.read_bytes() == made.read_bytes() != before
+    assert 0 < train_lite_joint.apart(train_lite_joint.load_file(made), WEIGHTS) < np.inf
+    with pytest.raises(typer.BadParameter, match="no folder"):
+        ran(tmp_path, tmp_path / "nowhere" / "w.safetensors")
+
+
+def test_a_training_that_fails_leaves_the_kept_weights(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, files = shipped.read_bytes(), sorted(tmp_path.iterdir())
+
+    def half(tensors: object, path: Path) -> None:
+        path.write_bytes(before[:100])
+        raise OSError("no space left on the device")
+
+    monkeypatch.setattr(train_lite_joint, "save_file", half)
+    with pytest.raises(OSError, match="no space left"):
+        ran(tmp_path, write=True)
+    assert shipped.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_weights_of_other_shapes_are_infinitely_far(tmp_path: Path) -> None:
+    train_lite_joint.save({"a": torch.ones(2, 3), "b": torch.zeros(1)}, tmp_path / "w")
+    assert train_lite_joint.apart({"a": torch.full((2, 3), 1.5), "b": torch.zeros(1)}, tmp_path / "w") == 0.5
+    assert train_lite_joint.apart({"a": torch.ones(3, 2), "b": torch.zeros(1)}, tmp_path / "w") == np.inf
+    assert train_lite_joint.apart({"a": torch.ones(2, 3)}, tmp_path / "w") == np.inf

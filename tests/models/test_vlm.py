@@ -18,6 +18,7 @@ from mmretrieval.errors import CannotRead, EncoderUnavailable
 from mmretrieval.types import Content, Role
 from models.vlm.encoder import VlmEncoder
 from models.vlm.rows import alike
+from models.vlm.styles import DOCUMENT
 
 WITHIN = 1e-5
 # Spec family, maker of its checkpoint, which modalities it reads.
@@ -148,6 +149,20 @@ def test_gme_reads_the_middle_frame_and_not_beside_a_picture(kind: Callable[...,
     np.testing.assert_allclose(rows[0], rows[1], atol=WITHIN)
     with pytest.raises(CannotRead, match="gme reads one picture"):
         encoder.encode([Content(image=frames[0], frames=frames)], "item")
+
+
+def test_items_with_a_picture_can_be_told_something_else(kind: Callable[..., VlmEncoder]) -> None:
+    usual, pages = kind("vlm2vec-qwen2"), kind("vlm2vec-qwen2", item_instruction=DOCUMENT)
+    page, frames = noise(60, 44), tuple(noise(60, 44, seed) for seed in range(2))
+    for content in (Content(image=page), Content(text="page 7", image=page)):
+        told = Content(content.text, content.image, instruction=DOCUMENT)
+        np.testing.assert_array_equal(pages.encode([content], "item"), usual.encode([told], "item"))
+        assert (pages.encode([content], "item") @ usual.encode([content], "item").T).item() < 1 - 1e-4
+        np.testing.assert_array_equal(pages.encode([content], "query"), usual.encode([content], "query"))
+    for content in (Content(text="a dog"), Content(frames=frames), Content(image=page, instruction="Look.")):
+        np.testing.assert_array_equal(pages.encode([content], "item"), usual.encode([content], "item"))
+    assert pages.card.space != usual.card.space
+    assert DOCUMENT in pages.card.preprocessing
 
 
 def test_llava_next_refuses_clips(kind: Callable[..., VlmEncoder]) -> None:

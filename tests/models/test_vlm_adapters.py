@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import vlm_checkpoints as made
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from mmretrieval import catalog
@@ -166,6 +167,55 @@ def test_adapter_on_the_hub_brings_its_base_model(tmp_path: Path, monkeypatch: p
     assert "tiny+adapted" in catalog.pull("vlm2vec:tiny/adapted").replace("--", "+")
     with pytest.raises(EncoderUnavailable, match="tiny/elsewhere"):
         catalog.card("vlm2vec:tiny/adapted;base=tiny/elsewhere")
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_pull_fetches_what_is_not_here_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapted: bool) -> None:
+    """On a machine whose cache is empty, with a hub of two repositories: a whole model, and an adapter of it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    published = {"tiny/base": BASE, "tiny/adapted": made.GOLDEN / "adapter-lora"}
+    fetched: list[str] = []
+
+    def download(name: str, *, local_files_only: bool = False, **_: object) -> str:
+        snapshot = tmp_path / f"models--{name.replace('/', '--')}" / "snapshots" / COMMIT
+        if not snapshot.exists():
+            if local_files_only:
+                raise LocalEntryNotFoundError(f"{name} is not here")
+            fetched.append(name)
+            cached(tmp_path, name, published[name])
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    spec = "vlm2vec:tiny/adapted;base=tiny/base" if adapted else "vlm2vec:tiny/base"
+    assert "not on this machine" in catalog.missing(spec) or "not here" in catalog.missing(spec)
+    said = catalog.pull(spec)
+    assert fetched == (["tiny/adapted", "tiny/base"] if adapted else ["tiny/base"])
+    assert said.count(" files, ") == len(fetched)
+    assert catalog.missing(spec) == ""
+    assert embed(catalog.load(spec), [Content(text="a cat")], "item").shape == (1, 64)
+
+
+@pytest.mark.parametrize(
+    ("of_base", "of_adapter", "licence", "commercial"),
+    [
+        ("apache-2.0", "apache-2.0", "apache-2.0", True),
+        ("qwen-research", "mit", "base model: qwen-research; adapter: mit", False),
+        ("mit", "cc-by-nc-4.0", "base model: mit; adapter: cc-by-nc-4.0", False),
+        ("mit", "", "base model: mit; adapter: unknown", True),
+        ("", "", "unknown", True),
+    ],
+)
+def test_licences_of_model_and_adapter_both_count(
+    tmp_path: Path, of_base: str, of_adapter: str, licence: str, commercial: bool
+) -> None:
+    base = made.copied(tmp_path / "base")
+    adapter = tmp_path / "adapter"
+    shutil.copytree(made.GOLDEN / "adapter-lora", adapter)
+    for folder, named in ((base, of_base), (adapter, of_adapter)):
+        if named:
+            (folder / "README.md").write_text(f"---\nlicense: {named}\n---\n")
+    card = catalog.card(f"vlm2vec:tiny;checkpoint={adapter};base={base}")
+    assert (card.licence, card.commercial) == (licence, commercial)
 
 
 def cached(cache: Path, name: str, content: Path) -> Path:
