@@ -40,6 +40,7 @@ def test_every_target_is_there_and_said() -> None:
 @pytest.mark.parametrize(("module", "app"), [("ingest", ingesting), ("eval", evaluating)])
 def test_every_command_is_there_and_said(module: str, app: typer.Typer) -> None:
     there = {str(c.name or (c.callback and c.callback.__name__)) for c in app.registered_commands}
+    there |= {str(group.name) for group in app.registered_groups}
     assert set(re.findall(rf"python -m {module} ([a-z-]+)", README)) == there
 
 
