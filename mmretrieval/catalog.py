@@ -315,7 +315,10 @@ def _block_of(spec: EncoderSpec) -> Block:
     """The block that a spec names, or one made for `family:model`."""
     family, colon, model = spec.name.partition(":")
     if not colon or spec.name in blocks():
-        return pick(blocks(), spec.name, "encoder")
+        try:
+            return pick(blocks(), spec.name, "encoder")
+        except UnknownName as error:
+            raise UnknownName(f"{error} One of your own is in the catalogue that {OWN_CATALOG} names.") from None
     row = pick(families(), family, "family of encoders")
     options = {key: tuple(values) for key, values in row.get("options", {}).items()}
     settings = {**row.get("settings", {}), "model": model}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.errors import BadVectors, CannotRead, OutOfMemory
-from mmretrieval.types import MODALITIES, Array, Card, Content, Encoder, Modality, Role, Vectors
+from mmretrieval.types import MODALITIES, Array, Card, Content, Encoder, Modality, Role, Vectors, View
 
 # Below this length a row has no direction worth keeping: what is left of it is rounding.
 SHORTEST = 1e-12
@@ -97,6 +97,16 @@ def spoken(modalities: Collection[Modality]) -> str:
 def readable(card: Card) -> tuple[Modality, ...]:
     """What an encoder can be given: one that reads pictures reads a video as the pictures that it consists of."""
     return tuple(m for m in MODALITIES if m in card.reads or (m == "frames" and "image" in card.reads))
+
+
+def views_of(card: Card) -> tuple[View, ...]:
+    """The views of items that an encoder can make."""
+    able: dict[View, bool] = {
+        "visual": bool(card.reads & {"image", "frames"}),
+        "text": "text" in card.reads,
+        "joint": card.joint,
+    }
+    return tuple(view for view, can in able.items() if can)
 
 
 def _groups(card: Card, contents: Sequence[Content], role: Role, batch_size: int) -> list[tuple[list[int], bool]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mmretrieval import catalog, late_space
 from mmretrieval.bank import null_bank
-from mmretrieval.embedding import check_readable, embed
+from mmretrieval.embedding import check_readable, embed, views_of
 from mmretrieval.errors import BadQuery, BadRecipe, MediaError
 from mmretrieval.late_space import LateSpace
 from mmretrieval.library import Library, contents
@@ -344,6 +344,9 @@ def _check(cards: Sequence[Card], recipe: Recipe, queries: Sequence[Query]) -> N
     """Refuses what some encoder or reranker of the recipe cannot do, before any of them is loaded."""
     if recipe.composer.name == JOINT and not any(card.joint for card in cards):
         raise BadRecipe(f"{cards[0].name} reads words and pictures one at a time: write sum instead of {JOINT}")
+    for source, card in zip(recipe.sources, cards, strict=True):
+        if source.view != "all" and source.view not in (able := views_of(card)):
+            raise BadRecipe(f"{source}: {card.name} makes no {source.view} view, only {', '.join(able)}")
     for query in queries:
         for card in cards:
             together = recipe.composer.name == JOINT and card.joint

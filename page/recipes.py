@@ -22,16 +22,18 @@ def suggestions(encoders: Sequence[str]) -> list[tuple[str, str]]:
     single = [e for e in encoders if not _gives_bags(e)]
     for encoder in encoders:
         offered += [
-            (f"{encoder}@all — pixels and words", f"{encoder}@all"),
+            (f"{encoder}@all — every view, the best counts", f"{encoder}@all"),
             (f"{encoder}@visual — pixels only", f"{encoder}@visual"),
             (f"{encoder}@text — words only", f"{encoder}@text"),
         ]
         if catalog.is_joint(encoder):
             summed = f"{encoder}@visual,sum"
+            both = f"{encoder}@joint"
             offered.append((f"{summed} — parts added instead of read at once", summed))
+            offered.append((f"{both} — items' pixels and words read at once", both))
         if encoder in single:
             offered += [
-                (f"{encoder}@visual,center — modality gap closed", f"{encoder}@visual,center"),
+                (f"{encoder}@visual,center — modality gap narrowed", f"{encoder}@visual,center"),
                 (f"{encoder}@all,span:100 — first 100 by angle to pixels and words", f"{encoder}@all,span:100"),
             ]
     few = list(encoders)[:PAIRED]

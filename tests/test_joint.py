@@ -127,7 +127,7 @@ def test_what_an_encoder_cannot_read_is_refused_before_any_work(
     monkeypatch.setattr(catalog, "load", lambda spec: pytest.fail(f"loaded {spec} before refusing"))
     query = Query((Part(Content(image=drawing(0))),))
     with pytest.raises(CannotRead, match="hashing reads text; the query has image"):
-        Engine(library, exact=True).rank([query], f"{JOINT}@visual+hashing@visual")
+        Engine(library, exact=True).rank([query], f"{JOINT}@visual+hashing@text")
 
 
 def test_reading_together_keeps_what_it_does_not_join() -> None:
@@ -144,3 +144,11 @@ def test_reading_together_keeps_what_it_does_not_join() -> None:
     assert only.content is not None
     assert (only.content.text, only.content.image, only.weight) == ("a b", None, 1.25)
     assert read_together([Part(seen), away]) == (Part(seen), away) or len(read_together([Part(seen), away])) == 2
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"), [("hashing@joint", "hashing@joint: hashing makes no joint view, only visual, text")]
+)
+def test_a_view_that_an_encoder_does_not_make_is_refused(library: Library, recipe: str, says: str) -> None:
+    with pytest.raises(BadRecipe, match=says):
+        Engine(library).rank([Query((Part(Content(text="x")),))], recipe)
