@@ -35,7 +35,7 @@ setup-dev: setup
 
 demo: setup
 	$(RUN) "$(BIN)/python" -m ingest add samples --library "$(LIBRARY)" --encoder lite --encoder lite-joint
-	$(RUN) "$(BIN)/python" app.py --library "$(LIBRARY)" --host $(HOST) --port $(PORT)
+	$(RUN) "$(BIN)/python" app.py --library "$(LIBRARY)" --dataset samples/evaluation --host $(HOST) --port $(PORT)
 
 test: setup-dev
 	$(RUN) "$(BIN)/python" -m pytest -m "not torture"
@@ -58,6 +58,7 @@ bench: setup
 	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --parts text
 	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --parts image
 	$(RUN) "$(BIN)/python" -m eval bench late-interaction
+	$(RUN) "$(BIN)/python" -m eval bench diagnostics
 	$(RUN) "$(BIN)/python" -m models bench lite "clip-b32;weights=random"
 
 clean:

@@ -18,6 +18,10 @@ from mmretrieval.errors import RetrievalError
 
 def serve(
     library: Annotated[Path, typer.Option("--library", help="Folder of the library.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", help="Folder of an evaluation dataset, to diagnose and to prove changes on."),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
     auth_file: Annotated[
@@ -33,7 +37,7 @@ def serve(
         typer.Option("--unload-after", min=0, help="Minutes after which an unused encoder leaves memory; 0: never."),
     ] = 0,
 ) -> None:
-    """Show a library in the browser: search, compare, diagnose, add to it."""
+    """Show a library in the browser: search, compare, diagnose, evaluate, add to it."""
     if not _local(host) and auth_file is None and not yes_public:
         raise RetrievalError(
             f"--host {host} without --auth-file would show the library to everybody who reaches this machine, "
@@ -45,6 +49,11 @@ def serve(
     from mmretrieval.library import Library
 
     opened = Library.open(library)
+    judged = None
+    if dataset is not None:
+        from eval.reading import load
+
+        judged = load(dataset)
     from page.auth import read
     from page.build import discard, own_folder
     from page.build import serve as serve_page
@@ -54,7 +63,11 @@ def serve(
     from page.state import Page
 
     page = Page(
-        opened, read_only=read_only, trusted=_local(host) or allowed is not None, unload_after=60 * unload_after
+        opened,
+        read_only=read_only,
+        trusted=_local(host) or allowed is not None,
+        unload_after=60 * unload_after,
+        dataset=judged,
     )
     try:
         stop = threading.Event()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,9 +16,12 @@ from eval import judging, report, runs
 from eval.bench import bench
 from eval.checking import inspect
 from eval.dataset import Asked, Dataset
+from eval.diagnose import SeveralAfterOne, diagnose
+from eval.fix import fix
 from eval.metrics import DEEPEST, per_query
 from eval.reading import load
-from mmretrieval.errors import BadQuery, DatasetError, LibraryError, MediaError, RetrievalError, StoreError
+from eval.terminal import BAD_DATA, GOOD, AsJson, bar, console, last_line, told
+from mmretrieval.errors import DatasetError
 
 if TYPE_CHECKING:
     from ingest.pipeline import Counts
@@ -33,14 +33,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench, name="bench")
-GOOD, BAD_DATA, BAD_USAGE = 0, 1, 2
-WIDTH = 120
+app.command("diagnose", cls=SeveralAfterOne)(diagnose)
+app.command("fix")(fix)
 Asking = Literal["all", "text", "image", "composed"]
 Parts = Literal["all", "text", "image"]
 Folder = Annotated[Path, typer.Option("--dataset", help="Folder of the dataset.", exists=True, file_okay=False)]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="End standard output with one JSON object; people read standard error.")
-]
 AskingOption = Annotated[Asking, typer.Option("--queries", help="Only the queries of this form.")]
 
 
@@ -69,12 +66,13 @@ def run(
 
     Exit 0: all well; 1: a problem in the data, also a file that cannot be read (the rest is scored); 2: wrong usage.
     """
+    from eval.recipes import encoders_of, in_full_precision, transductive
     from ingest.progress import Progress
 
-    people, errors = _console(as_json), _console(True)
-    with _told(errors):
-        given = {_in_full_precision(text): text for text in recipe}
-        encoders = _encoders(list(given))
+    people, errors = console(as_json), console(True)
+    with told(errors):
+        given = {in_full_precision(text): text for text in recipe}
+        encoders = encoders_of(list(given))
         loaded = load(dataset)
         asked, dropped = _asked(loaded, queries, parts)
         folder = library if library is not None else judging.library_folder(loaded, out)
@@ -101,13 +99,14 @@ def run(
         kept = "queries" if queries == "all" else f"{queries} queries"
         title = f"{loaded.name}: {len(asked)} {kept}, {len(loaded.corpus)} entries, k = {k}"
         title += "" if parts == "all" else f", {parts} parts only"
-        people.print(report.score_table(loaded, results, by_chance, title))
+        labelled = {text + transductive(text): result for text, result in results.items()}
+        people.print(report.score_table(loaded, labelled, by_chance, title))
         _say_left_out(people, asked, loaded, dropped, shelf.unfindable)
         _say_licences(people, encoders)
         for text, place in places.items():
             people.print(f"{text} -> {place}", highlight=False, markup=False, soft_wrap=True)
         if as_json:
-            _last_line(
+            last_line(
                 {
                     "dataset": loaded.name,
                     "recipes": results,
@@ -126,8 +125,8 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score run files that exist already. They need neither the dataset's media nor any encoder."""
-    people, errors = _console(as_json), _console(True)
-    with _told(errors):
+    people, errors = console(as_json), console(True)
+    with told(errors):
         loaded = load(dataset, files=False)
         asked, _ = _asked(loaded, queries, "all")
         by_chance = report.chance(loaded, asked, lambda q: _pool(loaded, q, None))
@@ -143,7 +142,7 @@ def score(
         )
         _say_left_out(people, asked, loaded, 0, {})
         if as_json:
-            _last_line({"dataset": loaded.name, "recipes": results, "chance": by_chance})
+            last_line({"dataset": loaded.name, "recipes": results, "chance": by_chance})
 
 
 @app.command("compare")
@@ -155,14 +154,15 @@ def compare_runs(
     as_json: AsJson = False,
 ) -> None:
     """Say whether the second run beats the first by more than chance, paired over their common queries."""
+    from eval.runs import marked
     from eval.significance import RESAMPLES, compare, values_of
 
-    people, errors = _console(as_json), _console(True)
-    with _told(errors):
+    people, errors = console(as_json), console(True)
+    with told(errors):
         found = compare(values_of(a, metric), values_of(b, metric), metric, seed=seed)
         lines = [
-            f"a: {a.name}",
-            f"b: {b.name}",
+            f"a: {a.name}{marked(a)}",
+            f"b: {b.name}{marked(b)}",
             f"{metric}: {found.mean_a:.3f} -> {found.mean_b:.3f}, difference {found.difference:+.3f} "
             f"[{found.low:+.3f}, {found.high:+.3f}] (95 %), p = {found.p:.4f}",
             f"{found.queries} queries: b wins {found.wins}, ties {found.ties}, loses {found.losses}; "
@@ -171,7 +171,7 @@ def compare_runs(
         for line in lines:
             people.print(line, highlight=False, markup=False, soft_wrap=True)
         if as_json:
-            _last_line({"a": str(a), "b": str(b)} | vars(found))
+            last_line({"a": str(a), "b": str(b)} | vars(found))
 
 
 @app.command()
@@ -180,42 +180,19 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Say everything that is wrong with a dataset, and how much there is of what. Exit 1 where anything is wrong."""
-    people, errors = _console(as_json), _console(True)
-    with _told(errors):
+    people, errors = console(as_json), console(True)
+    with told(errors):
         found = inspect(folder)
         counts = found.dataset.counts(found.kinds)
         for line in report.check_text(found, counts):
             people.print(line, highlight=False, markup=False, soft_wrap=True)
         if as_json:
-            told = {name: [vars(p) for p in getattr(found, name)] for name in ("problems", "warnings")}
-            _last_line({"dataset": found.dataset.name, "ok": not found.problems} | told | {"counts": counts})
+            listed = {name: [vars(p) for p in getattr(found, name)] for name in ("problems", "warnings")}
+            last_line({"dataset": found.dataset.name, "ok": not found.problems} | listed | {"counts": counts})
     raise typer.Exit(BAD_DATA if found.problems else GOOD)
 
 
 # --- the steps of a run -------------------------------------------------------------------------------------------
-
-
-def _encoders(recipes: list[str]) -> tuple[str, ...]:
-    """The encoders of all recipes; a bad recipe or unknown encoder is refused before any work."""
-    from mmretrieval import catalog
-    from mmretrieval.recipe import parse
-
-    found = tuple(dict.fromkeys(s.encoder for text in recipes for s in parse(text).sources))
-    for spec in found:
-        catalog.card(spec)
-    return found
-
-
-def _in_full_precision(text: str) -> str:
-    """The recipe with precision=fp32 wherever a model would run faster and rougher, and nobody has chosen that."""
-    from mmretrieval import catalog
-    from mmretrieval.recipe import parse
-
-    chosen = parse(text)
-    sources = tuple(replace(s, encoder=catalog.in_full_precision(s.encoder)) for s in chosen.sources)
-    stages = tuple(replace(s, model=s.model and catalog.in_full_precision(s.model)) for s in chosen.rerankers)
-    exact = replace(chosen, sources=sources, rerankers=stages)
-    return text if exact == chosen else str(exact)
 
 
 def _asked(dataset: Dataset, form: Asking, parts: Parts) -> tuple[list[Asked], int]:
@@ -244,7 +221,7 @@ def _one(
     """Ranks, scores and saves one recipe."""
     started = time.perf_counter()
     shown = [only for q in asked if (only := q.only(facts["choices"]["parts"])) is not None]
-    with _bar(errors, f"ranking {recipe}", len(shown)) as done:
+    with bar(errors, f"ranking {recipe}", len(shown)) as done:
         ranked, meta = judging.rank(dataset, shelf, shown, recipe, k=k, on_done=done)
     written = runs.trec_scores(ranked)
     values = per_query({q.id: dataset.qrels.get(q.id, {}) for q in asked}, written.scores)
@@ -264,6 +241,8 @@ def _one(
         "encoders": meta["encoders"],
         "versions": meta["versions"] | _own_versions(),
         "exact": meta["exact"],
+        "bank": meta.get("bank"),
+        "transductive": meta.get("transductive", False),
         "engine_seconds": meta["seconds"],
         "seconds": round(time.perf_counter() - started, 4),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -305,36 +284,6 @@ def _say_licences(people: Console, encoders: tuple[str, ...]) -> None:
             people.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-# --- at the terminal ----------------------------------------------------------------------------------------------
-
-
-def _console(stderr: bool) -> Console:
-    """A console as wide as the terminal; elsewhere wide enough for a recipe beside its numbers."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=WIDTH)
-
-
-@contextmanager
-def _told(errors: Console) -> Iterator[None]:
-    """Shows an error that a user can meet as its text, and ends with the code that fits."""
-    try:
-        yield
-    except RetrievalError as error:
-        errors.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        of_data = isinstance(error, (BadQuery, DatasetError, MediaError, LibraryError, StoreError))
-        raise typer.Exit(BAD_DATA if of_data else BAD_USAGE) from error
-
-
-@contextmanager
-def _bar(errors: Console, what: str, total: int | None) -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda n: progress.advance(task, n)
-
-
 def _counted(counts: Counts) -> dict[str, Any]:
     return {name: getattr(counts, name) for name in ("stored", "unchanged", "replaced", "failed", "removed", "ignored")}
 
@@ -358,10 +307,6 @@ def _commit() -> str | None:
             return None
         said.append(done.stdout.strip())
     return said[0] + ("+" if said[1] else "")
-
-
-def _last_line(value: Mapping[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 if __name__ == "__main__":

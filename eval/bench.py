@@ -12,7 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from eval.terminal import AsJson, console, last_line, say, told
+
 bench = typer.Typer(help="Measure parts of the system on made data.", no_args_is_help=True)
+
+MET = {True: "yes", False: "no", None: "-"}
 
 
 @bench.callback()
@@ -44,6 +48,41 @@ def late_interaction(
     people.print(f"{sizes}: {result['seconds']} s", markup=False)
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
+
+
+@bench.command("diagnostics")
+def diagnostics(
+    pairs: Annotated[int, typer.Option(help="How many items are made, each in three views.", min=100)] = 50_000,
+    dim: Annotated[int, typer.Option(help="How many numbers a vector has.", min=8)] = 512,
+    queries: Annotated[
+        int | None, typer.Option(help="How many queries are made (default: 2,000, or half the items).", min=2)
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this diagnostic, or volumes; give it again for more.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides all that is made.", min=0)] = 20261122,
+    as_json: AsJson = False,
+) -> None:
+    """What each diagnostic takes on made items, beside the goals that were set for 50,000 pairs of 512 numbers."""
+    from eval.bench_diagnostics import Made
+    from eval.bench_diagnostics import diagnostics as measure
+
+    people, errors = console(as_json), console(True)
+    with told(errors):
+        asked = min(2000, pairs // 2) if queries is None else queries
+        if 2 * asked > pairs:
+            raise typer.BadParameter(f"{asked} and as many for the bank need {2 * asked} items", param_hint="--queries")
+        made = Made(pairs=pairs, dim=dim, queries=asked, seed=seed)
+        result = measure(made, only or (), tell=lambda line: say(errors, line))
+        table = Table("diagnostic", "time", "goal", "met")
+        for row in result["rows"]:
+            goal = "-" if row["goal"] is None else f"{row['goal']} s"
+            table.add_row(row["name"], row["said"], goal, MET[row["met"]])
+        people.print(table)
+        sizes = f"{pairs} items of {dim} numbers, {asked} queries, seed {seed}"
+        say(people, f"{sizes}, {result['cores']} cores, load {result['load_before']} before: {result['seconds']} s")
+        if as_json:
+            last_line(result)
 
 
 def _tables(result: dict[str, Any]) -> tuple[Table, ...]:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import Counts, Event
     from ingest.walk import Source
+    from mmretrieval.bank import Bank
+    from mmretrieval.engine import Engine
     from mmretrieval.library import Library
+    from mmretrieval.recipe import Recipe
     from mmretrieval.types import Item, Part, Query, Ranking, Settings
 
 # The file that says that a library was made for evaluations, and may take a corpus's words for those of its files.
@@ -133,29 +136,90 @@ def _shelf(dataset: Dataset, library: Library) -> Shelf:
 
 
 def rank(
-    dataset: Dataset, shelf: Shelf, queries: Sequence[Asked], recipe: str, *, k: int, on_done: Callable[[int], None]
+    dataset: Dataset,
+    shelf: Shelf,
+    queries: Sequence[Asked],
+    recipe: str,
+    *,
+    k: int,
+    on_done: Callable[[int], None],
+    bank: Bank | None = None,
 ) -> tuple[list[Ranked], dict[str, Any]]:
     """The k best corpus ids of each query under a recipe, and the engine's account of what it did.
 
-    The engine is asked for as many items as k entries may need. Raises DatasetError for a query's unreadable picture.
+    The engine is asked for as many items as k entries may need. `bank` is what transforms and corrections are fitted
+    on: by default the dataset's own reference queries, or generic captions where it brings none. Under a transductive
+    correction all queries are asked at once. Raises DatasetError for a query's unreadable picture, and where a
+    reference query is one of the queries.
     """
-    from mmretrieval.engine import DEPTH, Engine
+    from mmretrieval.engine import Engine
     from mmretrieval.recipe import parse
 
     chosen = parse(recipe)
-    need = shelf.depth_for(k)
-    depth = max([DEPTH, need, *(int(s.arguments[0]) for s in chosen.rerankers)])
-    engine = Engine(shelf.library, exact=True)
+    engine = Engine(shelf.library, exact=True, bank=bank or bank_of(dataset, shelf, queries))
     ranked: list[Ranked] = []
     meta: dict[str, Any] = {}
     seconds = 0.0
-    for start in range(0, len(queries), AT_ONCE):
-        some = queries[start : start + AT_ONCE]
-        run = engine.rank(_as_queries(some, dataset, shelf), chosen, k=need, depth=depth)
-        meta, seconds = dict(run.meta), seconds + float(run.meta["seconds"])
-        ranked += [_as_entries(r, q, shelf, k) for r, q in zip(run.rankings, some, strict=True)]
+    at_once = max(1, len(queries)) if chosen.transductive else AT_ONCE
+    for start in range(0, len(queries), at_once):
+        some = queries[start : start + at_once]
+        more, meta = answers(engine, shelf, some, as_queries(some, dataset, shelf), chosen, k)
+        ranked, seconds = ranked + more, seconds + float(meta["seconds"])
         on_done(len(some))
-    return ranked, meta | {"seconds": round(seconds, 4), "queries": len(queries), "items_asked": need}
+    return ranked, meta | {"seconds": round(seconds, 4), "queries": len(queries)}
+
+
+def answers(
+    engine: Engine, shelf: Shelf, asked: Sequence[Asked], posed: Sequence[Query], recipe: Recipe, k: int
+) -> tuple[list[Ranked], dict[str, Any]]:
+    """The k best corpus ids of queries that are ready to be posed, all in one call of the engine, and its account."""
+    from mmretrieval.engine import DEPTH
+
+    need = shelf.depth_for(k)
+    depth = max([DEPTH, need, *(int(s.arguments[0]) for s in recipe.rerankers)])
+    run = engine.rank(posed, recipe, k=need, depth=depth)
+    ranked = [_as_entries(r, q, shelf, k) for r, q in zip(run.rankings, asked, strict=True)]
+    return ranked, dict(run.meta) | {"items_asked": need}
+
+
+def bank_of(dataset: Dataset, shelf: Shelf, asked: Sequence[Asked]) -> Bank | None:
+    """The dataset's own reference queries, or None where it has none.
+
+    Raises DatasetError where one of them asks the same as a query that is asked: what is fitted on it would know it.
+    """
+    if not dataset.bank:
+        return None
+    known = {asks(query): query.id for query in asked}
+    for query in dataset.bank:
+        if asks(query) in known:
+            raise DatasetError(
+                f"{dataset.folder}: reference query {query.id!r} of bank.jsonl asks the same as query "
+                f"{known[asks(query)]!r}: take one of them out, since nothing may be fitted on the queries themselves"
+            )
+    return as_bank(f"reference queries of {dataset.name}", dataset.bank, dataset, shelf)
+
+
+def asks(query: Asked) -> tuple[tuple[str, str, bool], ...]:
+    """What a query asks, however it is written: equal for the same words and the bytes of the same pictures.
+
+    Case, spacing, the order of parts, weights (but for what is pushed away) and instructions make no other question.
+    """
+
+    def said(part: AskedPart) -> tuple[str, str, bool]:
+        words, shown = " ".join((part.text or "").casefold().split()), ""
+        if part.image is not None:
+            there = part.image.is_file()
+            shown = hashlib.sha256(part.image.read_bytes()).hexdigest() if there else str(part.image)
+        return words, shown, part.weight < 0
+
+    return tuple(sorted(map(said, query.parts)))
+
+
+def as_bank(name: str, asked: Sequence[Asked], dataset: Dataset, shelf: Shelf) -> Bank:
+    """Queries of a dataset as what transforms and corrections are fitted on."""
+    from mmretrieval.bank import Bank
+
+    return Bank(name, tuple(as_queries(asked, dataset, shelf)))
 
 
 def _as_entries(ranking: Ranking, query: Asked, shelf: Shelf, k: int) -> Ranked:
@@ -167,7 +231,7 @@ def _as_entries(ranking: Ranking, query: Asked, shelf: Shelf, k: int) -> Ranked:
     return Ranked(query.id, tuple(scores)[:k], tuple(scores.values())[:k])
 
 
-def _as_queries(asked: Sequence[Asked], dataset: Dataset, shelf: Shelf) -> list[Query]:
+def as_queries(asked: Sequence[Asked], dataset: Dataset, shelf: Shelf) -> list[Query]:
     from mmretrieval.types import Query
 
     pictures: dict[Path, Image] = {}

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from eval.dataset import Dataset
 from eval.metrics import PerQuery
+from eval.recipes import TRANSDUCTIVE
 from mmretrieval.errors import DatasetError
 
 Kept = Literal["engine", "rank"]
@@ -142,3 +143,12 @@ def _write(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
+
+
+def marked(folder: Path) -> str:
+    """ " (transductive)" for a run whose recipe saw all queries at once, else nothing."""
+    try:
+        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""  # a run made elsewhere: per_query.jsonl is all that a comparison needs
+    return TRANSDUCTIVE if isinstance(told, dict) and told.get("transductive") else ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from eval.metrics import METRICS
 from mmretrieval.errors import DatasetError, pick
@@ -65,6 +67,34 @@ def compare(a: Mapping[str, float], b: Mapping[str, float], metric: str, *, seed
         metric, len(shared), float(left.mean()), float(right.mean()), float(difference.mean()), float(low), float(high),
         float(p), int((difference > 0).sum()), int((difference == 0).sum()), int((difference < 0).sum()), seed,
     )  # fmt: skip
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p values of several tests, adjusted so that the chance of any false discovery stays what each promises.
+
+    Holm 1979: the smallest is multiplied by how many there are, the next by one less, and so on; none may fall below
+    one that was smaller, or rise above 1.
+    """
+    adjusted, reached = [0.0] * len(p), 0.0
+    for step, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        reached = max(reached, min(1.0, (len(p) - step) * p[place]))
+        adjusted[place] = reached
+    return adjusted
+
+
+def smallest_effect(differences: npt.NDArray[np.float64], tests: int = 1) -> float | None:
+    """The smallest mean difference that so many queries would have shown: 80 % power, two-sided 5 % over all tests.
+
+    (z_(1 - 0.025 / tests) + z_0.8) times the standard error of the paired differences (n): the normal approximation,
+    with the share of the 5 % that the strictest step of Holm's correction gives to each test. None where so few queries
+    differ that not even all of them in one direction would be significant by permutation.
+    """
+    from scipy import stats
+
+    if np.count_nonzero(differences) < 1 + math.log2(tests / 0.05):
+        return None
+    spread = float(np.std(differences, ddof=1))
+    return float(stats.norm.ppf(1 - 0.025 / tests) + stats.norm.ppf(0.8)) * spread / math.sqrt(len(differences))
 
 
 def values_of(folder: Path, metric: str) -> dict[str, float]:

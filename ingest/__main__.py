@@ -14,6 +14,7 @@ from mmretrieval.errors import RetrievalError, pick
 
 if TYPE_CHECKING:
     from ingest.pipeline import Counts
+    from mmretrieval.library import Library
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Bring pictures, videos, documents and texts into a library."
@@ -166,16 +167,44 @@ def forget(
 
 
 @app.command()
-def index(library: LibraryOption, as_json: JsonOption = False) -> None:
-    """Build every encoder's index anew with a search graph; a page that is open changes over by itself."""
+def index(
+    library: LibraryOption,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="Index the items as this recipe transforms them instead; give it again for more."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build every encoder's index anew with a search graph; a page that is open changes over by itself.
+
+    With --recipe: an index of transformed items, for libraries where scanning them is too slow. It serves until the
+    library changes; then searches scan again until it is built anew. A page takes it up when it starts.
+    """
     from mmretrieval.library import Library
 
     with Library.open(library) as opened:
-        built = {encoder: opened.build_graph(encoder) for encoder in opened.cards()[0]}
-    for encoder, points in built.items():
-        print(f"{encoder}: {points} points", file=sys.stderr if as_json else sys.stdout)
+        if recipe:
+            built = _transformed(opened, recipe)
+        else:
+            built = {encoder: opened.build_graph(encoder) for encoder in opened.cards()[0]}
+    for name, points in built.items():
+        print(f"{name}: {points} points", file=sys.stderr if as_json else sys.stdout)
     if as_json:
         print(json.dumps({"points": built}))
+
+
+def _transformed(library: Library, recipes: list[str]) -> dict[str, int]:
+    """Indexes of all spaces of recipes, each as its recipe transforms it; a wrong recipe is refused before any work."""
+    from mmretrieval import catalog
+    from mmretrieval.recipe import parse
+    from mmretrieval.spaces import Spaces, refuse_to_materialise
+
+    wanted = [(source.encoder, parsed) for parsed in map(parse, recipes) for source in parsed.sources]
+    for encoder, parsed in wanted:
+        library.card(encoder)
+        refuse_to_materialise(catalog.card(encoder), parsed)
+    spaces = Spaces(library, exact=False)
+    return {f"{encoder} under {parsed}": spaces.materialise(encoder, parsed) for encoder, parsed in wanted}
 
 
 def _report(counts: Counts, as_json: bool) -> None:

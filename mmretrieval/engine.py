@@ -2,66 +2,46 @@
 
 from __future__ import annotations
 
-import threading
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mmretrieval import catalog, late_space
-from mmretrieval.bank import null_bank
-from mmretrieval.embedding import check_readable, embed, views_of
+from mmretrieval.bank import Bank
+from mmretrieval.embedding import check_readable, views_of
 from mmretrieval.errors import BadQuery, BadRecipe, MediaError
 from mmretrieval.late_space import LateSpace
 from mmretrieval.library import Library, contents
+from mmretrieval.part_rows import PartRows
 from mmretrieval.provenance import facts_of, versions
 from mmretrieval.recipe import Recipe, Source, Stage, parse
-from mmretrieval.search import COMPOSERS, FUSERS, JOINT, READERS, RERANKERS
+from mmretrieval.search import FUSERS, JOINT, ONE_VIEW, READERS, RERANKERS, UNTRANSFORMED
 from mmretrieval.search.compose import read_together
+from mmretrieval.search.cur import Approximated
 from mmretrieval.search.read import question
-from mmretrieval.store.exact import ExactStore, Matrix
-from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.spaces import Space, Spaces
 from mmretrieval.types import (
-    VIEWS,
     Array,
     Card,
     Content,
-    Encoder,
     Found,
     Hit,
     Mark,
-    Modality,
     Query,
     Ranking,
     Reordered,
     Run,
     Selection,
     Tokens,
-    Transform,
-    VectorStore,
     View,
 )
 
 # How deep each list is searched: fusing and reranking see this many, so that k only cuts.
 DEPTH = 200
-# The null bank's scores are taken against at most this many items of a view, evenly spaced by id.
-NULL_ITEMS = 10_000
-# By how much of its items a view may change before a page takes the null bank's scores again.
-DRIFT = 0.02
-
-
-@dataclass(frozen=True)
-class Null:
-    """How the null bank scores on a view: mean and deviation, and the state of the view that they belong to."""
-
-    mean: float
-    deviation: float
-    change: int
-    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,58 +52,57 @@ class Listed:
     stages: tuple[tuple[str, Found], ...] = ()
 
 
+@dataclass(frozen=True)
+class Reads:
+    """How many pairs a model read for the queries, and how many more beforehand, which other queries need not pay."""
+
+    calls: int
+    offline: int
+
+
 @dataclass(frozen=True, eq=False)
-class Space:
-    """One encoder's space as a recipe sees it: its store and transforms, ready to search."""
+class Posed:
+    """The queries as one space has them: a row (n, d) or a bag each, and their parts before any transform."""
 
-    encoder: Encoder
-    store: VectorStore
-    transforms: tuple[Transform, ...]
-    raw: VectorStore
+    space: Space | LateSpace
+    rows: Array | Tokens
+    parts: PartRows | None
 
-    @cached_property
-    def views(self) -> tuple[View, ...]:
-        """The views that at least one item has; asked of the store once."""
-        return tuple(v for v in VIEWS if self.store.count(v))
-
-    def turned(self, modality: Modality, rows: Array) -> Array:
-        """Query rows of one modality after the recipe's transforms."""
-        for transform in self.transforms:
-            rows = transform.query(modality, rows)
-        return rows
-
-    def embedded(self, modality: Modality, contents: Sequence[Content]) -> Array:
-        """Query contents of one modality as transformed rows (n, dim)."""
-        return self.turned(modality, embed(self.encoder, contents, "query"))
-
-    def null_scores(self, view: View, ids: Sequence[str], bank: Array) -> npt.NDArray[np.float64]:
-        """The scores (q, n) of the null bank's rows against those of the items, evenly spaced, that are there."""
-        rows, present = self.store.rows(view, ids[:: max(1, -(-len(ids) // NULL_ITEMS))])
-        scores: npt.NDArray[np.float64] = (
-            self.turned("text", bank).astype(np.float64) @ rows[present].astype(np.float64).T
-        )
-        return scores
+    def plain(self, composer: Stage) -> Array:
+        """The queries composed from the parts as the encoder gave them."""
+        assert self.parts is not None  # late_space.refuse has seen to it
+        return self.parts.composed(composer)
 
 
 class Engine:
     """Searches one library. `exact` scans every vector instead of asking the index (evaluations do).
 
     `strangers`: recipes come from people who may not choose what this machine loads, so that models that read items go
-    by their catalogue names alone. (Encoders are always those of the library.)
+    by their catalogue names alone. (Encoders are always those of the library.) `bank`: the reference queries that
+    transforms and corrections are fitted on; generic captions where none is given. `remember`: the same Query objects
+    will be asked under many recipes, so what encoders made of them is kept.
     """
 
-    def __init__(self, library: Library, *, exact: bool = False, strangers: bool = False) -> None:
+    def __init__(
+        self,
+        library: Library,
+        *,
+        exact: bool = False,
+        strangers: bool = False,
+        bank: Bank | None = None,
+        remember: bool = False,
+    ) -> None:
         self.library, self.exact, self.strangers = library, exact, strangers
-        self._lock = threading.Lock()
-        self._transformed: dict[tuple[Any, ...], tuple[tuple[Transform, ...], ExactStore]] = {}
-        self._nulls: dict[tuple[Any, ...], Null] = {}
+        self.spaces = Spaces(library, exact=exact, bank=bank)
+        self._remembered: dict[tuple[Any, ...], PartRows] | None = {} if remember else None
 
     def rank(self, queries: Sequence[Query], recipe: str | Recipe, k: int = 10, depth: int | None = None) -> Run:
         """The k best items of each query, in order; k only cuts, it never changes an order.
 
         `depth` is how far each list is searched before fusing and reranking (default 200, more where a reranker asks
-        for more). Items used as query parts are left out of their own results. Raises BadQuery, BadRecipe,
-        UnknownName and CannotRead before any item is scored.
+        for more). Items used as query parts are left out of their own results. Under a transductive correction the
+        answers belong to this set of queries. Raises BadQuery, BadRecipe, UnknownName and CannotRead before any item is
+        scored.
         """
         started = time.perf_counter()
         chosen = parse(recipe) if isinstance(recipe, str) else recipe
@@ -137,182 +116,113 @@ class Engine:
         cards = [self.library.card(s.encoder) for s in chosen.sources]
         late_space.refuse(cards, chosen)
         _check(cards, chosen, asked)
-        spaces = {s.encoder: self._space(s.encoder, chosen.transforms) for s in chosen.sources}
-        self._check_embedded(spaces)
-        first = spaces[chosen.sources[0].encoder]
-        composed = {name: self._composed(space, asked, chosen.composer) for name, space in spaces.items()}
-        lists = [self._search(spaces[s.encoder], s, chosen, composed[s.encoder], asked, depth) for s in chosen.sources]
-        rankings = []
+        posed = {s.encoder: self.posed(s.encoder, chosen, asked) for s in chosen.sources}
+        lists = [self._search(posed[s.encoder], s, chosen, asked, depth) for s in chosen.sources]
+        first = posed[chosen.sources[0].encoder]
+        rankings, read = [], dict[str, Reads]()
         for i, query in enumerate(asked):
             listed = _fused([found[i] for found in lists], chosen.fuser)
             for stage in chosen.rerankers:
-                if stage.model:
-                    listed = self._read(listed, stage, query)
-                else:
-                    rows = composed[chosen.sources[0].encoder]
-                    assert isinstance(first, Space) and not isinstance(rows, Tokens)  # late_space.refuse has seen to it
-                    listed = _reranked(listed, stage, first, rows[i])
+                reads = stage.name in READERS
+                listed = self._read(listed, stage, query, read) if reads else _reranked(listed, stage, first, chosen, i)
             rankings.append(Ranking(query.id, _hits(listed, k)))
         meta = {"recipe": str(chosen), "depth": depth, "k": k, "queries": len(asked), "exact": self.exact}
-        meta |= {"encoders": [_described(s) for s in spaces.values()], "versions": versions()}
+        meta |= {"encoders": [_described(p.space) for p in posed.values()], "versions": versions()}
+        if chosen.transforms or chosen.correction:
+            bank = self.spaces.bank
+            meta["bank"] = {"name": bank.name, "queries": len(bank.queries), "digest": bank.digest}
+        if chosen.transductive:
+            meta["transductive"] = True
         if models := [catalog.card(s.model) for s in chosen.rerankers if s.model]:
             meta["rerankers"] = [facts_of(card) for card in models]
+        if read:
+            meta["reads"] = {stage: vars(counted) for stage, counted in read.items()}
         return Run(str(chosen), tuple(rankings), meta | {"seconds": round(time.perf_counter() - started, 4)})
 
-    def _check_embedded(self, spaces: Mapping[str, Space | LateSpace]) -> None:
-        """Refuses to answer with nothing where a library has items but no vector of an encoder as it is now."""
-        for spec, space in spaces.items():
-            card = space.encoder.card
-            if space.views or any(self.library.ledger.view_counts(card.space).values()):
-                continue
-            if self.library.ledger.item_counts():
-                raise BadQuery(
-                    f"this library has no vectors of {spec} as it is now (revision {card.revision}): make them with "
-                    f"`python -m ingest add-encoder '{spec}' --library {self.library.path}`"
-                )
-
-    # --- spaces ----------------------------------------------------------------------------------------------------
-
-    def _space(self, spec: str, stages: Sequence[Stage]) -> Space | LateSpace:
-        card = self.library.card(spec)
-        encoder = catalog.load(spec)
-        if card.multi:
-            return LateSpace(encoder, self.library.late_store(spec, exact=self.exact))
-        raw = self.library.exact_store(spec) if self.exact else self.library.store(spec)
-        if not stages:
-            return Space(encoder, raw, (), raw)
-        key = (encoder.card.space, self.library.ledger.last_change(encoder.card.space), tuple(stages))
-        with self._lock:
-            if key not in self._transformed:
-                # What was fitted to an earlier state of this space is of no use any more.
-                self._transformed = {k: v for k, v in self._transformed.items() if k[0] != key[0] or k[1] == key[1]}
-                self._transformed[key] = self._fitted(spec, encoder, stages)
-            transforms, store = self._transformed[key]
-        return Space(encoder, store, transforms, raw)
-
-    def _fitted(self, spec: str, encoder: Encoder, stages: Sequence[Stage]) -> tuple[tuple[Transform, ...], ExactStore]:
-        matrices = self.library.matrices(spec)
-        bank: dict[Modality, Array] = {"text": self._bank(encoder)}
-        fitted: list[Transform] = []
-        for stage in stages:
-            transform = TRANSFORMS[stage.name].run({v: m.rows for v, m in matrices.items()}, bank, *stage.arguments)
-            matrices = {v: Matrix(m.ids, transform.items(v, m.rows)) for v, m in matrices.items()}
-            bank = {m: transform.query(m, rows) for m, rows in bank.items()}
-            fitted.append(transform)
-        return tuple(fitted), ExactStore(matrices, self.library.select)
-
-    def _bank(self, encoder: Encoder) -> Array:
-        key = ("bank", encoder.card.space)
-        with _BANK_LOCK:
-            if key not in _BANKS:
-                _BANKS[key] = embed(encoder, [Content(text=t) for t in null_bank()], "query")
-            return _BANKS[key]
-
-    def _null(self, space: Space | LateSpace, view: View, recipe: Recipe) -> tuple[float, float]:
-        """Mean and deviation of the null bank's scores on a view.
-
-        An exact engine takes them from the library as it is. Another keeps them until the view has grown or shrunk by
-        DRIFT, so that searching while files come in does not read the library again after every batch.
-        """
-        if "text" not in space.encoder.card.reads:
-            return 0.0, 1.0  # it cannot read the bank; and of its one view, the pixels', any scale keeps the order
-        name = space.encoder.card.space
-        key, change, count = (
-            (name, recipe.transforms, view),
-            self.library.ledger.last_change(name),
-            space.store.count(view),
-        )
-        known = self._nulls.get(key)
-        if known is not None and (
-            known.change == change or (not self.exact and abs(count - known.count) <= DRIFT * known.count)
-        ):
-            return known.mean, known.deviation
-        ids = self.library.ledger.items_with(name, view)
+    def posed(self, spec: str, recipe: Recipe, queries: Sequence[Query]) -> Posed:
+        """The space of one of the recipe's encoders, fitted and ready, and the queries in it."""
+        space = self.spaces.get(spec, recipe)
+        self._check_embedded(spec, space)
         if isinstance(space, LateSpace):
-            scores = space.null_scores(view, ids)
-        else:
-            scores = space.null_scores(view, ids, self._bank(space.encoder))
-        deviation = float(scores.std()) if scores.size else 0.0
-        mean = float(scores.mean()) if scores.size else 0.0
-        self._nulls[key] = Null(mean, deviation if deviation > 1e-9 else 1.0, change, count)
-        return self._nulls[key].mean, self._nulls[key].deviation
+            joint = recipe.composer.name == JOINT and space.encoder.card.joint
+            read = [replace(q, parts=read_together(q.parts)) for q in queries] if joint else queries
+            return Posed(space, space.composed(read), None)
+        parts = self._parts(space, queries, recipe.composer)
+        return Posed(space, space.composed(parts, recipe.composer), parts)
+
+    def _parts(self, space: Space, queries: Sequence[Query], composer: Stage) -> PartRows:
+        if self._remembered is None:
+            return space.asked(queries, composer)
+        # Parts are what an encoder reads; filters and exclusions play no part in that.
+        key = (space.encoder.card.space, composer.name == JOINT, tuple(q.parts for q in queries))
+        if key not in self._remembered:
+            self._remembered[key] = space.asked(queries, composer)
+        return self._remembered[key]
+
+    def _check_embedded(self, spec: str, space: Space | LateSpace) -> None:
+        """Refuses to answer with nothing where a library has items but no vector of an encoder as it is now."""
+        card = space.encoder.card
+        if space.views or any(self.library.ledger.view_counts(card.space).values()):
+            return
+        if self.library.ledger.item_counts():
+            raise BadQuery(
+                f"this library has no vectors of {spec} as it is now (revision {card.revision}): make them with "
+                f"`python -m ingest add-encoder '{spec}' --library {self.library.path}`"
+            )
 
     # --- one source ------------------------------------------------------------------------------------------------
 
-    def _composed(self, space: Space | LateSpace, queries: Sequence[Query], composer: Stage) -> Array | Tokens:
-        """Each query as one row (n, dim), or one bag: its parts embedded, transformed by modality, and composed."""
-        if composer.name == JOINT and space.encoder.card.joint:
-            queries = [replace(q, parts=read_together(q.parts)) for q in queries]
-        if isinstance(space, LateSpace):
-            return space.composed(queries)
-        places = [(i, j) for i, q in enumerate(queries) for j in range(len(q.parts))]
-        rows = np.zeros((len(places), space.encoder.card.dim), dtype=np.float32)
-        by_modality: dict[Modality, list[int]] = {}
-        for n, (i, j) in enumerate(places):
-            content = queries[i].parts[j].content
-            if content is not None:
-                by_modality.setdefault(content.modalities[-1], []).append(n)
-        for modality, wanted in by_modality.items():
-            contents = [queries[places[n][0]].parts[places[n][1]].content for n in wanted]
-            rows[wanted] = space.embedded(modality, [c for c in contents if c is not None])
-        for n, (i, j) in enumerate(places):
-            ident = queries[i].parts[j].item
-            if ident is not None:
-                rows[n] = _item_row(space, ident)
-        composed, start = np.zeros((len(queries), rows.shape[1]), dtype=np.float32), 0
-        for i, query in enumerate(queries):
-            stop = start + len(query.parts)
-            weights = np.array([p.weight for p in query.parts], dtype=np.float64)
-            try:
-                composed[i] = COMPOSERS[composer.name].run(rows[start:stop], weights, *composer.arguments)
-            except BadQuery as error:
-                raise BadQuery(f"query {query.id!r}: {error}") from error
-            start = stop
-        return composed
-
     def _search(
-        self,
-        space: Space | LateSpace,
-        source: Source,
-        recipe: Recipe,
-        vectors: Array | Tokens,
-        queries: Sequence[Query],
-        depth: int,
+        self, posed: Posed, source: Source, recipe: Recipe, queries: Sequence[Query], depth: int
     ) -> list[Listed]:
+        space = posed.space
         selections = [Selection(q.filter, q.exclude, q.subset) for q in queries]
         views = space.views if source.view == "all" else (source.view,)
-        found = {view: _found(space, view, vectors, depth, selections) for view in views}
+        found = {view: _found(space, view, posed.rows, depth, selections) for view in views}
+        corrected = f",{recipe.correction}" if recipe.correction else ""
         if source.view != "all":
-            return [Listed(f, ((str(source), f),)) for f in found[source.view]]
-        nulls = {view: self._null(space, view, recipe) for view in views}
+            return [Listed(f, ((f"{source}{corrected}", f),)) for f in found[source.view]]
+        scales = {view: self.spaces.null(space, view, recipe) for view in views}
         merged = []
         for i in range(len(queries)):
-            best = _best_view({view: found[view][i] for view in views}, nulls, depth)
-            stages = tuple((f"{source.encoder}@{view}", found[view][i]) for view in views)
+            best = _best_view({view: found[view][i] for view in views}, scales, depth)
+            stages = tuple((f"{source.encoder}@{view}{corrected}", found[view][i]) for view in views)
             merged.append(Listed(best, (*stages, (str(source), best))))
         return merged
 
-    def _read(self, listed: Listed, stage: Stage, query: Query) -> Listed:
+    def _read(self, listed: Listed, stage: Stage, query: Query, reads: dict[str, Reads]) -> Listed:
         """The list in the order of a model that reads the query and the items; a file that is gone is not read."""
         model = catalog.load_reranker(stage.model)
-        pixels = "image" in model.card.reads
-        ids = listed.found.ids[: int(stage.arguments[0])]
-        items = self.library.items_by_id(ids)
-
-        def content(place: int) -> Content | None:
-            if ids[place] not in items:
-                return None  # taken out of the library since the index last looked
-            try:
-                return contents.content(self.library.ledger, items[ids[place]], self.library.settings, pixels=pixels)
-            except MediaError:
-                return None
-
-        result = READERS[stage.name].run(model, query.parts, content, len(listed.found), *stage.arguments)
+        shown = Shown(self.library, listed.found.ids[: int(stage.arguments[0])], "image" in model.card.reads)
+        result = READERS[stage.name].run(model, query.parts, shown, len(listed.found), *stage.arguments)
+        if isinstance(result, Approximated):
+            known = reads.get(str(stage), Reads(0, 0))
+            reads[str(stage)] = Reads(known.calls + result.calls, known.offline + result.offline)
         return _reordered(listed, stage, result)
 
 
-_BANKS: dict[tuple[str, str], Array] = {}
-_BANK_LOCK = threading.Lock()
+class Shown:
+    """The items of a list by their place in it, to be read; what was taken out since, or is gone, cannot be."""
+
+    def __init__(self, library: Library, ids: Sequence[str], pixels: bool) -> None:
+        self.library, self.ids, self.pixels = library, ids, pixels
+        self.items = library.items_by_id(ids)
+
+    def __call__(self, place: int) -> Content | None:
+        """What is in the item, or None where it cannot be had."""
+        item = self.items.get(self.ids[place])
+        if item is None:
+            return None
+        try:
+            return contents.content(self.library.ledger, item, self.library.settings, pixels=self.pixels)
+        except MediaError:
+            return None
+
+    def key(self, place: int) -> str:
+        """What tells the item's content from every other: its bytes and place, its words, and how it is cut."""
+        item = self.items.get(self.ids[place])
+        said = "" if item is None else hashlib.sha256(item.text.encode()).hexdigest()
+        return f"{self.ids[place]}:{said}:{self.library.settings.key}:{self.pixels}"
 
 
 def _checked(query: Query) -> Query:
@@ -361,17 +271,6 @@ def _is_empty(content: Content) -> bool:
     return not content.modalities or (content.modalities == ("text",) and not (content.text or "").strip())
 
 
-def _item_row(space: Space, ident: str) -> Array:
-    """What an item stands for as a query: its pixels, or its words where it has no pixels; transformed as a query."""
-    modalities: tuple[tuple[View, Modality], ...] = (("visual", "image"), ("text", "text"), ("joint", "image"))
-    for view, modality in modalities:
-        rows, present = space.raw.rows(view, [ident])
-        if present[0]:
-            row: Array = space.turned(modality, rows)[0]
-            return row
-    raise BadQuery(f"item {ident} has no vector of {space.encoder.card.name}: it was removed, or is not embedded yet")
-
-
 def _best_view(found: Mapping[View, Found], nulls: Mapping[View, tuple[float, float]], depth: int) -> Found:
     """The lists as one: scores standardised by the null bank's, an item's score is that of its best view.
 
@@ -397,9 +296,15 @@ def _fused(lists: Sequence[Listed], fuser: Stage | None) -> Listed:
     return Listed(found, (*stages, (str(fuser), found)))
 
 
-def _reranked(listed: Listed, stage: Stage, space: Space, query: Array) -> Listed:
+def _reranked(listed: Listed, stage: Stage, posed: Posed, recipe: Recipe, place: int) -> Listed:
+    space, rows = posed.space, posed.rows
+    assert isinstance(space, Space) and not isinstance(rows, Tokens)  # late_space.refuse has seen to it
     ids = listed.found.ids
-    views = {view: space.store.rows(view, ids) for view in space.views}
+    plain = stage.name in UNTRANSFORMED
+    searched = recipe.sources[0].view
+    wanted = (searched,) if stage.name in ONE_VIEW and searched != "all" else space.views
+    views = {view: (space.raw if plain else space.store).rows(view, ids) for view in wanted}
+    query = posed.plain(recipe.composer)[place] if plain else rows[place]
     return _reordered(listed, stage, RERANKERS[stage.name].run(query, views, *stage.arguments))
 
 

@@ -43,6 +43,10 @@ def refuse(cards: Sequence[Card], recipe: Recipe) -> None:
         raise BadRecipe(
             f"{stages} changes one vector for each item, and {', '.join(names)} gives several: leave it out"
         )
+    if recipe.correction:
+        raise BadRecipe(
+            f"{recipe.correction} needs one vector for each item, and {', '.join(names)} gives several: leave it out"
+        )
     if recipe.composer.name not in (DEFAULT_COMPOSER, JOINT):
         raise BadRecipe(
             f"{recipe.composer} mixes one vector for each part, and {', '.join(names)} gives several: write "

@@ -5,8 +5,8 @@
     lite,center,sum,gram:100
 
 Stages are separated by commas, arguments follow colons. Their order is fixed: sources (encoders and views, joined
-by +), transforms, composer, fuser, rerankers. `parse` and `str` are inverse to each other: the text that `str` gives
-always spells out composer, fuser, views and arguments, so that a recipe in a run file hides no default.
+by +), transforms, composer, correction, fuser, rerankers. `parse` and `str` are inverse to each other: the text that
+`str` gives always spells out composer, fuser, views and arguments, so that a recipe in a run file hides no default.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from mmretrieval import catalog
 from mmretrieval.errors import BadRecipe
-from mmretrieval.search import COMPOSERS, FUSERS, JOINT, READERS, RERANKERS
-from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.search import COMPOSERS, CORRECTIONS, FUSERS, JOINT, ONE_VIEW, READERS, RERANKERS, TRANSDUCTIVE
+from mmretrieval.transforms import TARGETED, TRANSFORMS
 from mmretrieval.types import VIEWS, StageRow, View
 
 SearchedView = View | Literal["all"]
@@ -30,6 +30,7 @@ SEARCHED_VIEWS: tuple[str, ...] = (*VIEWS, "all")
 SLOTS: tuple[tuple[str, Mapping[str, StageRow[Any]], Literal["one", "many"]], ...] = (
     ("transform", TRANSFORMS, "many"),
     ("composer", COMPOSERS, "one"),
+    ("correction", CORRECTIONS, "one"),
     ("fuser", FUSERS, "one"),
     ("reranker", ChainMap(READERS, RERANKERS), "many"),
 )
@@ -52,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage with all its arguments; `model` is the spec of what a stage of READERS reads with."""
+    """One stage with all its arguments; `model` is the spec that a reader reads with, or that a transform leads to."""
 
     name: str
     arguments: tuple[float, ...] = ()
@@ -69,12 +70,25 @@ class Recipe:
     sources: tuple[Source, ...]
     transforms: tuple[Stage, ...] = ()
     composer: Stage = Stage(DEFAULT_COMPOSER)
+    correction: Stage | None = None
     fuser: Stage | None = None
     rerankers: tuple[Stage, ...] = ()
 
     def __str__(self) -> str:
-        stages = [*self.transforms, self.composer, *([self.fuser] if self.fuser else []), *self.rerankers]
-        return ",".join(["+".join(map(str, self.sources)), *map(str, stages)])
+        one = [stage for stage in (self.composer, self.correction, self.fuser) if stage is not None]
+        return ",".join(["+".join(map(str, self.sources)), *map(str, [*self.transforms, *one, *self.rerankers])])
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The specs of all encoders whose vectors it needs: those searched, and those that a transform leads to."""
+        return tuple(
+            dict.fromkeys([*(s.encoder for s in self.sources), *(t.model for t in self.transforms if t.model)])
+        )
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a query's answer depends on the other queries that are asked with it."""
+        return self.correction is not None and self.correction.name in TRANSDUCTIVE
 
 
 def parse(text: str) -> Recipe:
@@ -104,6 +118,16 @@ def parse(text: str) -> Recipe:
     return _whole(sources, found, text)
 
 
+def place_of(stage: str) -> int:
+    """Where a stage, as it is written, stands in the order of stages. Raises BadRecipe for an unknown one."""
+    return _stage(stage, stage)[0]
+
+
+def spelled_out(stage: str) -> str:
+    """A stage with all its arguments, as a recipe spells it. Raises BadRecipe for an unknown one."""
+    return str(_stage(stage, stage)[1])
+
+
 def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str) -> Recipe:
     fuser = found["fuser"][0] if found["fuser"] else None
     if fuser and len(sources) == 1:
@@ -112,7 +136,13 @@ def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str
         fuser = Stage(DEFAULT_FUSER, _defaults(FUSERS[DEFAULT_FUSER]))
     usual = JOINT if any(catalog.is_joint(s.encoder) for s in sources) else DEFAULT_COMPOSER
     composer = found["composer"][0] if found["composer"] else Stage(usual, _defaults(COMPOSERS[usual]))
-    return Recipe(sources, tuple(found["transform"]), composer, fuser, tuple(found["reranker"]))
+    correction = found["correction"][0] if found["correction"] else None
+    for stage in found["reranker"]:
+        if stage.name in ONE_VIEW and sources[0].view == "all":
+            raise BadRecipe(
+                f"recipe {text!r}: {stage.name} compares items by one view: name it, as in {sources[0].encoder}@visual"
+            )
+    return Recipe(sources, tuple(found["transform"]), composer, correction, fuser, tuple(found["reranker"]))
 
 
 def _source(piece: str, text: str) -> Source:
@@ -128,25 +158,37 @@ def _source(piece: str, text: str) -> Source:
 
 def _stage(piece: str, text: str) -> tuple[int, Stage]:
     name, *raw = piece.split(":")
-    if name in READERS:
-        return len(SLOTS) - 1, _reading(name, raw, text)
     for place, (_, table, _) in enumerate(SLOTS):
         if name in table:
-            return place, Stage(name, _arguments(name, raw, table[name], text))
+            modelled = name in READERS or name in TARGETED
+            return place, (_modelled if modelled else _plain)(name, raw, table[name], text)
     known = [n for _, table, _ in SLOTS for n in table]
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise BadRecipe(f"recipe {text!r}: no stage is called {name!r}.{hint} There are: {', '.join(known)}.")
 
 
-def _reading(name: str, raw: list[str], text: str) -> Stage:
-    """cross:SPEC or cross:SPEC:DEPTH, where the spec may hold colons itself."""
-    depth = [raw.pop()] if len(raw) > 1 and raw[-1].strip().lstrip("+-").replace(".", "").isdigit() else []
+def _plain(name: str, raw: list[str], row: StageRow[Any], text: str) -> Stage:
+    return Stage(name, _arguments(name, raw, row, text))
+
+
+def _modelled(name: str, raw: list[str], row: StageRow[Any], text: str) -> Stage:
+    """cross:SPEC or cross:SPEC:DEPTH: a spec, which may hold colons itself, before the numbers."""
+    numbers: list[str] = []
+    while len(raw) > 1 and len(numbers) < len(row.parameters) and _is_number(raw[-1]):
+        numbers.insert(0, raw.pop())
     if not (spec := ":".join(raw).strip()):
-        raise BadRecipe(
-            f"recipe {text!r}: {name} names no model: write {name}:MODEL:DEPTH; `python -m models list` has them"
-        )
-    return Stage(name, _arguments(name, depth, READERS[name], text), str(catalog.parse_spec(spec)))
+        written = ":".join([name, "MODEL", *(p.name.upper() for p in row.parameters)])
+        raise BadRecipe(f"recipe {text!r}: {name} names no model: write {written}; `python -m models list` has them")
+    return Stage(name, _arguments(name, numbers, row, text), str(catalog.parse_spec(spec)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _written(number: float) -> str:

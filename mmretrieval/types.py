@@ -299,18 +299,6 @@ class Run:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a diagnostic says: one plain sentence, numbers, intervals (95 %), and series to plot."""
-
-    diagnostic: str
-    sentence: str
-    numbers: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    series: Mapping[str, Any] = field(default_factory=dict)
-    basis: Mapping[str, Any] = field(default_factory=dict)
-
-
 # --- what can be plugged in ----------------------------------------------------------------------------------------
 
 
@@ -386,9 +374,30 @@ class LateIndex(LateStore, Writable, Protocol):
 class Transform(Protocol):
     """A fitted change of a space: items by view, queries by modality; rows that come back need not be unit."""
 
+    @property
+    def item_bytes(self) -> float:
+        """What one vector of an item takes, kept as compactly as the transform allows."""
+        ...
+
     def items(self, view: View, rows: Array) -> Array: ...
 
     def query(self, modality: Modality, rows: Array) -> Array: ...
+
+
+class Correction(Protocol):
+    """A fitted change of scores. `transductive`: an answer depends on the other queries that are asked with it."""
+
+    @property
+    def transductive(self) -> bool: ...
+
+    @property
+    def item_bytes(self) -> float:
+        """What it keeps for each vector of an item, beside the vector."""
+        ...
+
+    def scores(self, view: View, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Corrected scores (q, n) from the dot products of queries with all items that have the view, in id order."""
+        ...
 
 
 F = TypeVar("F")
@@ -434,5 +443,6 @@ class Reordered:
 Reranker: TypeAlias = Callable[..., Reordered]
 # Reader: a ContentReranker, the query's parts, place -> content of that item or None, n, *arguments -> Reordered.
 Reader: TypeAlias = Callable[..., Reordered]
-# A transform's `run`: {view: item rows}, {modality: bank query rows}, *arguments -> a fitted Transform.
+# A transform's or correction's `run`: mmretrieval.reference.Reference, *arguments -> what was fitted on it.
 TransformFit: TypeAlias = Callable[..., Transform]
+CorrectionFit: TypeAlias = Callable[..., Correction]

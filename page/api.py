@@ -14,12 +14,14 @@ import gradio as gr
 from gradio.events import api
 
 from eval.agreement import overlap, rank_biased_overlap
+from eval.diagnosis import plain
 from mmretrieval.engine import DEPTH
-from mmretrieval.errors import BadQuery
+from mmretrieval.errors import BadQuery, RetrievalError
 from mmretrieval.types import Hit, Item, Query
-from page import arguments, diagnostics
+from page import arguments, evaluating, findings
 from page import compare as comparing
 from page.asking import KIND_NAMES, MOST_WEIGHT, Asked, query
+from page.jobs import Job
 from page.notices import attempt
 
 if TYPE_CHECKING:
@@ -106,28 +108,51 @@ def _comparing(page: Page) -> None:
 
 
 def _describing(page: Page) -> None:
-    def diagnose(encoder: str, diagnostic: str, sample: int = 10_000, seed: int = 0) -> dict[str, Any]:
-        """A diagnostic (gap, gram) of an encoder's space: its sentence, numbers, 95 % intervals and basis."""
+    def diagnose(
+        recipe: str = "",
+        diagnostic: str = "gap",
+        sample: int = 10_000,
+        seed: int = 0,
+        of: str = "library",
+        classes: str = "",
+        umap: bool = False,
+    ) -> dict[str, Any]:
+        """A diagnostic of the space that a recipe makes: sentence, numbers, 95 % intervals, what to try, basis.
+
+        `diagnostic`: gap, gram, hubness, agreement (of a recipe with two encoders), calibration, dimension, concepts or
+        capacity. `of`: the library, or the dataset that the page was started with. `classes`: the key of the items'
+        metadata that says of what class each is. `umap`: whether gap projects pairs by UMAP.
+        """
 
         def work() -> dict[str, Any]:
-            finding = asdict(diagnostics.find(page, encoder, diagnostic, sample, seed))
-            return {name: finding[name] for name in ("diagnostic", "sentence", "numbers", "intervals", "basis")}
+            task = page.findings.ask(findings.wanted(page, recipe, diagnostic, sample, seed, of, classes, umap is True))
+            task.ended.wait()
+            if task.found is None:
+                raise RetrievalError(task.problem)
+            found = task.found.finding
+            said = {name: getattr(found, name) for name in ("diagnostic", "sentence", "advice", "stages", "numbers")}
+            said |= {"recipe": task.found.recipe, "intervals": found.intervals, "basis": found.basis}
+            return dict(plain(said))
 
         return _or_refuse(work)
 
     def status() -> dict[str, Any]:
-        """What the library holds: items by kind, vectors by encoder and view, sizes; and how the last job stands."""
-        job = page.board.job
-        told = {"title": job.title, "state": job.state, "note": job.note, "done": job.done} if job else None
+        """What the library holds: items by kind, vectors by encoder and view, sizes; and how the last jobs stand.
+
+        `job` is the last ingest, `fix` the last proof; its `found` is what `python -m eval fix --json` says.
+        """
+        job, proof = _standing(page.board.job), _standing(page.proofs.job)
+        if proof is not None and page.proofs.job is not None:
+            proof["found"] = page.proofs.job.found
 
         def work() -> dict[str, Any]:
             counted = asdict(page.library.status())
             # A client takes an object with a "path" for a file to be fetched.
-            return {"folder": counted.pop("path")} | counted | {"read_only": page.read_only, "job": told}
+            return {"folder": counted.pop("path")} | counted | {"read_only": page.read_only, "job": job, "fix": proof}
 
         return _or_refuse(work)
 
-    api(diagnose, concurrency_id="diagnose")
+    api(diagnose, concurrency_limit=4)
     api(status, concurrency_limit=8)
 
 
@@ -144,8 +169,21 @@ def _changing(page: Page) -> None:
         """Takes files out of the library by path (the files stay); gives the number of items removed."""
         return _or_refuse(lambda: page.remove(paths))
 
-    for endpoint in (add_folder, add_encoder, remove):
+    def fix(recipe: str = "", stages: list[str] | None = None, metric: str = "", seed: int = 0) -> str:
+        """Begins to prove changes of a recipe on the page's dataset; `status` says how it goes and what came of it.
+
+        `stages` as they stand in a recipe (none: the usual ones); pairs of the best are tried too. `metric`: the
+        dataset's own by default.
+        """
+        return _or_refuse(lambda: evaluating.start(page, recipe, stages, metric, seed).title)
+
+    for endpoint in (add_folder, add_encoder, remove, fix):
         api(endpoint, concurrency_limit=8)
+
+
+def _standing(job: Job | None) -> dict[str, Any] | None:
+    """How a job stands."""
+    return {"title": job.title, "state": job.state, "note": job.note, "done": job.done} if job else None
 
 
 def _asked(

@@ -31,36 +31,44 @@ def blocks(page: Page) -> gr.Blocks:
     """All tabs, wired."""
     import gradio as gr
 
-    from page import api, compare, diagnostics, library, recipes, search
+    from page import api, compare, diagnostics, evaluate, library, recipes, search
 
     demo: gr.Blocks
     with gr.Blocks(title="Multimodal retrieval", delete_cache=(CLEAN_SECONDS, KEPT_SECONDS), fill_width=True) as demo:
         gr.HTML(_head(page))
-        with gr.Tab("Search", id="search"):
-            form, recipe = search.build(page)
-        with gr.Tab("Compare", id="compare"):
-            left, right = compare.build(page, form)
-        with gr.Tab("Diagnostics", id="diagnostics"):
-            encoder = diagnostics.build(page)
-        with gr.Tab("Library", id="library") as tab:
-            outputs, look = library.build(page)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Search", id="search"):
+                form, recipe = search.build(page)
+            with gr.Tab("Compare", id="compare"):
+                compared = compare.build(page, form)
+            with gr.Tab("Diagnostics", id="diagnostics"):
+                diagnosed = diagnostics.build(page)
+            with gr.Tab("Evaluate", id="evaluate") as proofs:
+                evaluated = evaluate.build(page)
+            with gr.Tab("Library", id="library") as tab:
+                outputs, look = library.build(page)
+        diagnostics.wire(page, diagnosed, compared, evaluated, tabs, form.words)
         api.build(page)
 
         def menus() -> tuple[Any, ...]:
-            offered = gr.Dropdown(choices=recipes.suggestions(page.library.encoders))
-            return offered, offered, offered, gr.Dropdown(choices=list(page.library.encoders))
+            offered = recipes.suggestions(page.library.encoders)
+            optional = gr.Dropdown(choices=[search.NOTHING, *offered])
+            return *(gr.Dropdown(choices=offered),) * 5, optional, gr.Dropdown(choices=diagnostics.classes(page))
 
         results = [b for b in demo.blocks.values() if getattr(b, "elem_id", None) in ("summary", "results")]
+        filled = [recipe, compared.left, compared.right, diagnosed.left, evaluated.recipe, diagnosed.right]
         demo.load(lambda: search.first_look(page), outputs=results, **search.FREE)
-        gr.on([demo.load, tab.select], menus, outputs=[recipe, left, right, encoder], **search.FREE)
+        gr.on([demo.load, tab.select], menus, outputs=[*filled, diagnosed.classes], **search.FREE)
         gr.on([demo.load, tab.select], look, outputs=outputs, **search.FREE)
+        proven, seen = evaluated.look
+        gr.on([demo.load, proofs.select], proven, seen, evaluated.outputs, **search.FREE)
     demo.queue(max_size=64, default_concurrency_limit=1)
     return demo
 
 
 def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] | None = None) -> tuple[gr.Blocks, str]:
     """Starts the page in threads of its own; gives it and its address. Raises OSError where the port is taken."""
-    from page.originals import routes
+    from page import figures, originals
     from page.theme import STYLE, theme
 
     demo = blocks(page)
@@ -77,7 +85,7 @@ def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] 
         ssr_mode=False,
         max_file_size=UPLOAD_LIMIT,
         footer_links=["api"],
-        app_kwargs={"routes": routes(page)},
+        app_kwargs={"routes": [*originals.routes(page), *figures.routes(page)]},
         theme=theme(),
         css_paths=[STYLE],
     )

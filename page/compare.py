@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from page.state import Page
 
 Sides = tuple[str, str]
+TRANSDUCTIVE = "transductive: an answer depends on the queries asked with it, and here there is only this one"
+ARRIVED = "Left: the recipe as it was. Right: with the change. Write a query and compare."
 PROMISE = "One query, two recipes: see what both find and what only one does."
 MOVED_SHOWN = 20
 PARTS = ("words", "picture", "library item", "avoid")
@@ -47,7 +49,10 @@ def ranks(page: Page, wanted: Asked, names: Sides, depth: int = DEPTH) -> tuple[
     """Both recipes' hits down to `depth`, and a line for each: what it was and how long it took."""
     asked = query(page, wanted)
     runs = [page.engine.rank([asked], name, depth) for name in names]
-    lines = [f"{run.recipe} · {run.meta['seconds']:.2f} s" for run in runs]
+    lines = [
+        f"{run.recipe} · {run.meta['seconds']:.2f} s{f' · {TRANSDUCTIVE}' if run.meta.get('transductive') else ''}"
+        for run in runs
+    ]
     return list(runs[0].rankings[0].hits), list(runs[1].rankings[0].hits), lines
 
 
@@ -128,8 +133,17 @@ def brought(page: Page, item: str | None, rest: tuple[Any, ...]) -> str:
     return search.chip(page, item) + notice(f"From Search: {said}" if said else "")
 
 
-def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
-    """Lays out the tab and wires it; gives both recipe menus."""
+class Tab(NamedTuple):
+    """What other tabs put something into: both recipes, the query's words; and what to do when it is there."""
+
+    left: Any
+    right: Any
+    words: Any
+    arrive: dict[str, Any]
+
+
+def build(page: Page, searched: search.Form) -> Tab:
+    """Lays out the tab and wires it; gives what other tabs fill."""
     default = page.library.default_recipe
     item = gr.State(None)
     with gr.Row(equal_height=False):
@@ -179,6 +193,10 @@ def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
     def on_clear() -> tuple[Any, ...]:
         return "", None, None, "", search.EMPTY[4:], "", gr.Button(visible=False), "", notice(PROMISE), "", "", ""
 
+    def on_arrive(*values: Any) -> tuple[str, ...]:
+        asked = any(values[i] for i in range(4, 8))
+        return on_compare(*values) if asked else (notice(ARRIVED), "", "", "", "")
+
     answer, held = [problem, summary, left, right, moved], [rest, along, out]
     asking: dict[str, Any] = {
         "fn": on_compare,
@@ -191,4 +209,4 @@ def build(page: Page, searched: search.Form) -> tuple[gr.Dropdown, gr.Dropdown]:
     same.click(on_same, [*searched], [words, picture, item, avoid, *held], **search.FREE).then(**asking)
     out.click(on_out, outputs=[item, *held], **search.FREE)
     clear.click(on_clear, outputs=[words, picture, item, avoid, *held, *answer], **search.FREE)
-    return first, second
+    return Tab(first, second, words, asking | {"fn": on_arrive})

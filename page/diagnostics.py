@@ -1,136 +1,199 @@
-"""The Diagnostics tab: what can be said of a space, as a plot with its numbers, how many items, and one sentence."""
+"""The Diagnostics tab: what can be said of a space under one recipe or two beside each other, and what to try."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
-from mmretrieval.diagnostics import DIAGNOSTICS, paired
-from mmretrieval.errors import pick
-from mmretrieval.types import Finding
-from page import arguments, plots
-from page.cards import title
-from page.notices import attempt, escape, notice, table
+from mmretrieval.diagnostics import DIAGNOSTICS
+from mmretrieval.errors import RetrievalError
+from page import compare, evaluate, recipes, search
+from page.cards import clock
+from page.drawn import FIGURES_JS, drawn
+from page.findings import LEAST_SAMPLE, MOST_SAMPLE, MOST_SEED, Task, wanted
+from page.notices import attempt, escape, notice
 from page.search import FREE
 
 if TYPE_CHECKING:
     from page.state import Page
 
-# What each number is, in a few words; a number that is not named here is shown under its own name.
-NUMBERS = {
-    "centroid_distance": "distance of the two mean directions",
-    "centroid_distance_corrected": "the same without what sampling noise adds (0: no gap, 2: the most)",
-    "centroid_cosine": "cosine of the two mean directions",
-    "pair_cosine": "mean cosine of an item's picture and its words",
-    "pair_distance": "mean distance of an item's picture and its words",
-    "alignment": "mean squared distance within pairs (lower: closer)",
-    "uniformity_visual": "how evenly pictures spread (lower: more evenly)",
-    "uniformity_text": "how evenly texts spread (lower: more evenly)",
-    "uniformity_cross": "how evenly pictures spread around texts (lower: more evenly)",
-    "centroid_distance_centred": "distance of the means after mean-centring, on pairs held back",
-    "pair_cosine_centred": "mean pair cosine after mean-centring, on pairs held back",
-    "volume_matched": "mean volume of views that belong together",
-    "volume_shuffled": "mean volume of views mixed up",
-    "auc": "how often matched is the smaller (0.5: chance, 1: always)",
-    "opposed_matched": "share of matched tuples with a negative cosine",
-    "opposed_shuffled": "share of shuffled tuples with a negative cosine",
+NAMES = {
+    "gap": "Modality gap",
+    "gram": "GRAM volume",
+    "hubness": "Hubs",
+    "agreement": "Agreement of two encoders",
+    "calibration": "What a score says",
+    "dimension": "Dimension, and the search graph",
+    "concepts": "Concepts and copies",
+    "capacity": "Capacity of the dimensions",
 }
-LEAST_SAMPLE, MOST_SAMPLE, MOST_SEED = 4, 100_000, 2**31 - 1
-NAMES = {"gap": "Modality gap", "gram": "GRAM volume"}
+NO_CLASS = ("none", "")
+# Visitors whose diagnoses are watched at once; the diagnoses themselves are worked out one after the other.
+WATCHED, LOOK_SECONDS = 8, 0.5
+Asked = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a diagnosis shows: a sentence, a figure, the numbers as a table; or what went wrong."""
+class Tab(NamedTuple):
+    """The widgets that are filled anew on every visit, and where fixes are chosen."""
 
-    sentence: str = ""
-    figure: Any = None
-    numbers: str = ""
-    problem: str = ""
-
-
-def find(page: Page, encoder: str, diagnostic: str, sample: int, seed: int) -> Finding:
-    """Runs one diagnostic over the pairs of a space."""
-    row = pick(DIAGNOSTICS, arguments.text(diagnostic, "the diagnostic"), "diagnostic")
-    sample = arguments.whole(sample, "sample", LEAST_SAMPLE, MOST_SAMPLE)
-    seed = arguments.whole(seed, "seed", 0, MOST_SEED)
-    views, ids = paired(page.library.matrices(arguments.text(encoder, "the encoder")))
-    return row.run(views, ids, seed=seed, sample=sample)
+    left: Any
+    right: Any
+    classes: Any
+    shown: Any
+    asked: Any
+    problem: Any
 
 
-def diagnose(page: Page, encoder: str, diagnostic: str, sample: int, seed: int) -> Shown:
-    """Runs one diagnostic and draws it."""
-    outcome = attempt(lambda: _shown(page, find(page, encoder, diagnostic, sample, seed), encoder))
-    return outcome.value if outcome.value is not None else Shown(problem=outcome.problem)
+class Choice(NamedTuple):
+    """What the widgets hold, in their order."""
+
+    of: str
+    left: str | None
+    right: str | None
+    diagnostic: str
+    sample: float | None
+    seed: float | None
+    classes: str | None
+    umap: bool
 
 
-def _shown(page: Page, finding: Finding, encoder: str) -> Shown:
-    if "pca" in finding.series:
-        items = page.library.items_by_id(list(dict.fromkeys(finding.series["pca"]["id"])))
-        figure = plots.plane(finding.series["pca"], {i: title(item) for i, item in items.items()})
-    else:
-        figure = plots.volumes(finding.series["volumes"])
-    return Shown(f'<p class="mm-finding">{escape(finding.sentence)}</p>', figure, numbers(finding, encoder))
+def tasks(page: Page, choice: Choice) -> list[Task]:
+    """The diagnoses that a choice stands for, begun: one a recipe, or one of two encoders' agreement."""
+    chosen = [(choice.left or "").strip() or page.library.default_recipe]
+    if (choice.right or "").strip():
+        chosen.append((choice.right or "").strip())
+    if choice.diagnostic == "agreement" and len(chosen) > 1:
+        for recipe in chosen:
+            page.permitted(recipe)
+        together = recipes.joined(chosen[0], chosen[1])
+        chosen = [together] if together else chosen
+    sample = 10_000 if choice.sample is None else choice.sample
+    seed = 0 if choice.seed is None else choice.seed
+    more = sample, seed, choice.of, choice.classes or "", choice.umap
+    asked = [wanted(page, recipe, choice.diagnostic, *more) for recipe in chosen]
+    return [page.findings.ask(one) for one in asked]
 
 
-def numbers(finding: Finding, encoder: str) -> str:
-    """Every number of a finding with its interval, and what it was measured on."""
-    rows = [(n, NUMBERS.get(n, ""), f"{value:.3f}", _interval(finding, n)) for n, value in finding.numbers.items()]
-    return table(_basis(finding, encoder), ("number", "what it is", "value", "95 % interval"), rows, numbers=(2, 3))
+def running(some: list[Task]) -> str:
+    """How the diagnoses stand."""
+    lines = []
+    for task in some:
+        state = {"waiting": "waits for its turn", "running": task.note or "begins"}.get(task.state, task.state)
+        lines.append(f"{task.wanted.title}: {state}, {clock(task.seconds)}" if not task.ended.is_set() else "")
+    said = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
+    return f'<div class="mm-job mm-running" role="status">{said}<progress aria-label="at work"></progress></div>'
 
 
-def _interval(finding: Finding, name: str) -> str:
-    if name not in finding.intervals:
-        return ""
-    low, high = finding.intervals[name]
-    return f"{low:.3f} to {high:.3f}"
+def classes(page: Page) -> list[tuple[str, str]]:
+    """The metadata keys that items of the library or of the dataset have, for a menu."""
+    keys = {key for item in page.library.items() for key in item.meta}
+    keys |= {key for entry in page.dataset.corpus for key in entry.meta} if page.dataset else set()
+    return [NO_CLASS, *((key, key) for key in sorted(keys))]
 
 
-def _basis(finding: Finding, encoder: str) -> str:
-    basis: Mapping[str, Any] = finding.basis
-    n, of, seed = (basis.get(name, "?") for name in ("pairs", "of", "seed"))
-    return f"{encoder}: n = {n} of {of} items with both, seed {seed}; intervals: {basis.get('intervals', 'none')}"
+def fix(page: Page, asked: Asked, said: dict[str, Any]) -> tuple[str, str, str]:
+    """The recipe as it was, the recipe with the stage that was chosen, and that stage. Raises BadRecipe."""
+    side, stage = str(said.get("side", "")), str(said.get("stage", ""))
+    recipe = asked[1] if side == "right" else asked[0]
+    if not recipe:
+        raise RetrievalError("this diagnosis is not shown any more: run it again")
+    changed = recipes.with_stage(recipe, stage)
+    page.permitted(changed)
+    # Of encoders that were compared already, one by itself is what joining them changes.
+    return recipes.first_alone(recipe) if recipes.joins(stage) else recipe, changed, stage
 
 
-def build(page: Page) -> gr.Dropdown:
-    """Lays out the tab and wires it; gives the encoder menu."""
+# --- widgets ---------------------------------------------------------------------------------------------------------
+
+
+def build(page: Page) -> Tab:
+    """Lays out the tab and wires it; gives what other tabs and visits fill."""
     with gr.Row(equal_height=False, elem_classes="mm-actions"):
-        encoder = gr.Dropdown(
-            list(page.library.encoders), value=page.library.encoders[0], label="Encoder", min_width=160
+        places = [("the library", "library")]
+        if page.dataset is not None:
+            places.append((f"the dataset {page.dataset.name}", "dataset"))
+        of = gr.Dropdown(
+            places, value="library", label="Look at", elem_id="of", min_width=160, visible=page.dataset is not None
         )
-        named = [(NAMES.get(name, name), name) for name in DIAGNOSTICS]
-        what = gr.Radio(named, value=named[0][1], label="What to look at", elem_id="diagnostic", min_width=220)
+        named = [(f"{NAMES.get(name, name)} ({name})", name) for name in DIAGNOSTICS]
+        what = gr.Dropdown(named, value=named[0][1], label="Diagnostic", elem_id="diagnostic", min_width=240)
+        with gr.Column(min_width=240):
+            left = search.recipe_menu(page, "Recipe", page.library.default_recipe, "diagnose-left")
+        with gr.Column(min_width=240):
+            right = search.recipe_menu(page, "Beside it", "", "diagnose-right", optional=True)
+    with gr.Row(equal_height=False, elem_classes="mm-actions"):
         sample = gr.Number(
-            10_000, label="At most so many items", precision=0, minimum=LEAST_SAMPLE, maximum=MOST_SAMPLE, min_width=120
+            10_000, label="At most so many items", precision=0, minimum=LEAST_SAMPLE, maximum=MOST_SAMPLE, min_width=140
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MOST_SEED, min_width=80)
-        go = gr.Button("Diagnose", variant="primary", elem_id="diagnose", min_width=120)
-    promise = gr.HTML(notice(DIAGNOSTICS[named[0][1]].promise))
+        key = gr.Dropdown(classes(page), value="", label="Class of an item", elem_id="classes", min_width=160)
+        ways = [("principal axes", False), ("UMAP (slower)", True)]
+        umap = gr.Dropdown(ways, value=False, label="Draw pairs by", elem_id="umap", min_width=160)
+        go = gr.Button("Diagnose", variant="primary", elem_id="diagnose", min_width=140)
+    promise = gr.HTML(notice(DIAGNOSTICS[named[0][1]].promise), elem_id="promise")
     problem = gr.HTML(elem_id="diagnose-problem")
-    sentence = gr.HTML(elem_id="finding")
-    figure = gr.Plot(show_label=False, visible=False, elem_id="figure")
-    values = gr.HTML(elem_id="numbers")
+    shown = gr.HTML(elem_id="found", js_on_load=FIGURES_JS)
+    asked = gr.State(("", ""))
 
-    def on_diagnose(encoder: str, what: str, sample: int | None, seed: int | None) -> tuple[Any, ...]:
-        shown = diagnose(page, encoder, what, 10_000 if sample is None else sample, 0 if seed is None else seed)
-        plot = gr.Plot(shown.figure, visible=shown.figure is not None)
-        return notice(shown.problem, "warning"), shown.sentence, plot, shown.numbers
+    def on_diagnose(*values: Any) -> Iterator[tuple[Any, ...]]:
+        begun = attempt(lambda: tasks(page, Choice(*values)))
+        if begun.value is None:
+            yield notice(begun.problem, "warning"), "", ("", "")
+            return
+        some = begun.value
+        while any(not task.ended.is_set() for task in some):
+            yield running(some), gr.skip(), gr.skip()
+            next(task for task in some if not task.ended.is_set()).ended.wait(LOOK_SECONDS)
+        recipes_of = [task.wanted.recipe for task in some]
+        yield "", drawn(some), (recipes_of[0], recipes_of[1] if len(recipes_of) > 1 else "")
 
     go.click(
         on_diagnose,
-        [encoder, what, sample, seed],
-        [problem, sentence, figure, values],
+        [of, left, right, what, sample, seed, key, umap],
+        [problem, shown, asked],
         concurrency_id="diagnose",
-        concurrency_limit=1,
+        concurrency_limit=WATCHED,
         api_visibility="private",
+        show_progress="hidden",
     )
     what.change(
-        lambda name: notice(DIAGNOSTICS[name].promise if name in DIAGNOSTICS else ""),
-        [what],
-        [promise],
-        **FREE,
+        lambda name: (notice(_promise(name)), gr.Dropdown(visible=name == "gap")), [what], [promise, umap], **FREE
     )
-    return encoder
+    return Tab(left, right, key, shown, asked, problem)
+
+
+def _promise(name: str) -> str:
+    said = DIAGNOSTICS[name].promise if name in DIAGNOSTICS else ""
+    if name == "agreement":
+        said += " Give the second encoder in the recipe beside it, or as ENCODER@VIEW+ENCODER@VIEW."
+    return said
+
+
+def wire(page: Page, tab: Tab, compared: compare.Tab, evaluated: evaluate.Tab, tabs: Any, searched: Any) -> None:
+    """A chosen fix goes into Compare, beside the recipe as it was, and into Evaluate; one of them opens."""
+
+    def on_try(asked: Asked, typed: str, words: str, event: gr.EventData) -> tuple[Any, ...]:
+        said = dict(event._data)
+        outcome = attempt(lambda: fix(page, asked, said))
+        if outcome.value is None:
+            return notice(outcome.problem, "warning"), *(gr.skip(),) * 6
+        recipe, changed, stage = outcome.value
+        to = "evaluate" if said.get("try") == "evaluate" else "compare"
+        proof = (gr.skip(), gr.skip()) if recipes.joins(stage) else (recipe, [stage])
+        return "", recipe, changed, typed or words, *proof, gr.Tabs(selected=to)
+
+    outputs = [tab.problem, compared.left, compared.right, compared.words, evaluated.recipe, evaluated.stages, tabs]
+    tab.shown.select(on_try, [tab.asked, compared.words, searched], outputs, **FREE).success(**compared.arrive)
+
+    def on_row(event: gr.EventData) -> tuple[Any, ...]:
+        said = dict(event._data)
+        names = str(said.get("recipe", "")), str(said.get("changed", ""))
+        outcome = attempt(lambda: [str(page.permitted(name)) for name in names])
+        if outcome.value is None:
+            return notice(outcome.problem, "warning"), *(gr.skip(),) * 3
+        return "", outcome.value[0], outcome.value[1], gr.Tabs(selected="compare")
+
+    told = [evaluated.problem, compared.left, compared.right, tabs]
+    evaluated.shown.select(on_row, outputs=told, **FREE).success(**compared.arrive)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ingest.pipeline import Counts, Event
 from ingest.progress import DONE
@@ -16,7 +16,7 @@ from page.notices import attempt, counted
 
 @dataclass
 class Job:
-    """One ingest as it goes: written by its own thread only."""
+    """One piece of work as it goes, an ingest or a proof: written by its own thread only."""
 
     title: str
     state: Literal["running", "done", "failed"] = "running"
@@ -28,6 +28,8 @@ class Job:
     failed: int = 0
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    # What came out of it, where that is more than a note.
+    found: Any = None
     _met: set[str] = field(default_factory=set)
 
     @property
@@ -72,13 +74,13 @@ class Board:
         """Whether a job is under way."""
         return self.job is not None and self.job.state == "running"
 
-    def start(self, title: str, work: Callable[[Job], Counts]) -> Job:
-        """Runs `work` in a thread; LibraryBusy while another job of this page runs."""
+    def start(self, title: str, work: Callable[[Job], str], note: str = "counting files") -> Job:
+        """Runs `work` in a thread, and notes what it says in the end; LibraryBusy while another of the jobs runs."""
         with self._lock:
             if self.running:
                 assert self.job is not None
                 raise LibraryBusy(f"this page is still busy with {self.job.title!r}: wait until that has ended")
-            self.job = Job(title)
+            self.job = Job(title, note=note)
             self._thread = threading.Thread(target=_run, args=(self.job, work), name="page-job", daemon=True)
             self._thread.start()
             return self.job
@@ -89,17 +91,19 @@ class Board:
             self._thread.join(seconds)
 
 
-def _run(job: Job, work: Callable[[Job], Counts]) -> None:
+def said(counts: Counts) -> str:
+    """What an ingest did, in a few words."""
+    note = (
+        f"{counted(counts.stored, 'item')} new, {counts.replaced} replaced, {counts.unchanged} unchanged, "
+        f"{counts.failed} failed"
+    )
+    if counts.ignored:
+        note += f", {counted(counts.ignored, 'file')} passed over: no picture, video, document or text"
+    return note
+
+
+def _run(job: Job, work: Callable[[Job], str]) -> None:
     outcome = attempt(lambda: work(job))
-    counts = outcome.value
-    if counts is None:
-        job.note = outcome.problem
-    else:
-        same, failed = counts.unchanged, counts.failed
-        job.note = (
-            f"{counted(counts.stored, 'item')} new, {counts.replaced} replaced, {same} unchanged, {failed} failed"
-        )
-        if counts.ignored:
-            job.note += f", {counted(counts.ignored, 'file')} passed over: no picture, video, document or text"
+    job.note = outcome.problem if outcome.value is None else outcome.value
     job.ended = time.monotonic()
-    job.state = "failed" if counts is None else "done"
+    job.state = "failed" if outcome.value is None else "done"

@@ -68,7 +68,7 @@ def routes(page: Page) -> list[BaseRoute]:
     from starlette.routing import Route
 
     def serve(request: Request) -> Response:
-        if not _may(request):
+        if not may(request):
             return PlainTextResponse("log in first", status_code=401, headers=SAFE)
         size, ident = request.path_params["size"], request.path_params["ident"]
         try:
@@ -104,7 +104,7 @@ def _kept() -> dict[str, str]:
     return {"Cache-Control": f"private, max-age={KEPT_SECONDS}"}
 
 
-def _may(request: Request) -> bool:
+def may(request: Request) -> bool:
     """Whether the visitor has logged in at Gradio's own door, where there is one."""
     app = request.app
     if app.auth is None:

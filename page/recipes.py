@@ -1,4 +1,4 @@
-"""Recipes worth offering for a library's encoders, each with a few words on what it does."""
+"""Recipes worth offering for a library's encoders, each with a few words on what it does; and recipes changed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING
 
 from mmretrieval import catalog
 from mmretrieval.errors import RetrievalError
-from mmretrieval.recipe import parse
+from mmretrieval.recipe import SLOTS, parse, place_of
+from mmretrieval.search import READERS
+from mmretrieval.transforms import TARGETED
 
 if TYPE_CHECKING:
     from mmretrieval.library import Library
 
-# Combining more than the first few encoders pairwise would fill the menu and say nothing new.
+# Combining more than the first few encoders pairwise would fill the menu and say nothing new; so would every stage
+# with every encoder.
 PAIRED = 3
+STAGED = 2
+OFFERED = ("transform", "correction", "reranker")
+# What may repair a space, each after ENCODER@VIEW.
+REPAIRS = (
+    ("visual,center", "modality gap narrowed"),
+    ("visual,nnn", "hubs lose what they owe to being near everything"),
+    ("visual,csls", "nearness against that of the nearest neighbours"),
+    ("visual,mrl,rescore", "found by short vectors, ordered by whole ones"),
+    ("visual,superglobal", "neighbours in the list speak for each item"),
+    ("all,span:100", "first 100 by angle to pixels and words"),
+)
 
 
 def suggestions(encoders: Sequence[str]) -> list[tuple[str, str]]:
@@ -31,11 +45,8 @@ def suggestions(encoders: Sequence[str]) -> list[tuple[str, str]]:
             both = f"{encoder}@joint"
             offered.append((f"{summed} — parts added instead of read at once", summed))
             offered.append((f"{both} — items' pixels and words read at once", both))
-        if encoder in single:
-            offered += [
-                (f"{encoder}@visual,center — modality gap narrowed", f"{encoder}@visual,center"),
-                (f"{encoder}@all,span:100 — first 100 by angle to pixels and words", f"{encoder}@all,span:100"),
-            ]
+        if encoder in single[:STAGED]:
+            offered += [(f"{encoder}@{rest} — {does}", f"{encoder}@{rest}") for rest, does in REPAIRS]
     few = list(encoders)[:PAIRED]
     for i, first in enumerate(few):
         for second in few[i + 1 :]:
@@ -71,3 +82,42 @@ def complaint(text: str | None, library: Library) -> str:
     except RetrievalError as error:
         return str(error)
     return ""
+
+
+def with_stage(recipe: str, stage: str) -> str:
+    """The recipe with one more stage in its place; of what there may be one of, the new one takes the old one's place.
+
+    Raises BadRecipe for a stage that there is not, or that this recipe cannot hold.
+    """
+    place, whole = place_of(stage), parse(recipe)
+    stages = [str(s) for s in (*whole.transforms, whole.composer, whole.correction, whole.fuser, *whole.rerankers) if s]
+    if SLOTS[place][2] == "one":
+        stages = [s for s in stages if place_of(s) != place]
+    ordered = sorted([*stages, stage], key=place_of)  # stable: of one kind, the recipe's own come first
+    return str(parse(",".join(["+".join(map(str, whole.sources)), *ordered])))
+
+
+def joins(stage: str) -> bool:
+    """Whether a stage joins the lists of several encoders."""
+    return SLOTS[place_of(stage)][0] == "fuser"
+
+
+def stages() -> list[tuple[str, str]]:
+    """(stage, what it does) of everything that may be tried on a recipe and needs no other model."""
+    named = [(name, row) for slot, rows, _ in SLOTS for name, row in rows.items() if slot in OFFERED]
+    return [(name, row.promise) for name, row in named if name not in TARGETED and name not in READERS]
+
+
+def first_alone(recipe: str) -> str:
+    """The recipe with its first encoder alone."""
+    whole = parse(recipe)
+    kept = [str(s) for s in (*whole.transforms, whole.composer, whole.correction, *whole.rerankers) if s]
+    return str(parse(",".join([str(whole.sources[0]), *kept])))
+
+
+def joined(left: str, right: str) -> str:
+    """Both recipes' encoders in one recipe, for what compares two of them; "" where they are changed differently."""
+    a, b = parse(left), parse(right)
+    if len(a.sources) != 1 or len(b.sources) != 1 or a.sources == b.sources or a.transforms != b.transforms:
+        return ""
+    return str(parse(",".join([f"{a.sources[0]}+{b.sources[0]}", *map(str, a.transforms)])))

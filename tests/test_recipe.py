@@ -11,11 +11,17 @@ from mmretrieval import recipe
 from mmretrieval.catalog import EncoderSpec
 from mmretrieval.errors import BadRecipe
 from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, parse
-from mmretrieval.search import COMPOSERS, FUSERS, READERS, RERANKERS
-from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.search import COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, READERS, RERANKERS
+from mmretrieval.transforms import TARGETED, TRANSFORMS
 from mmretrieval.types import Parameter, StageRow
 
-TABLES = {"transforms": TRANSFORMS, "composer": COMPOSERS, "fuser": FUSERS, "rerankers": RERANKERS}
+TABLES = {
+    "transforms": TRANSFORMS,
+    "composer": COMPOSERS,
+    "correction": CORRECTIONS,
+    "fuser": FUSERS,
+    "rerankers": RERANKERS,
+}
 encoders = st.builds(
     lambda name, options: str(EncoderSpec(name, tuple(sorted(options.items())))),
     st.from_regex(r"[a-z][a-z0-9._:/-]{0,12}", fullmatch=True),
@@ -26,13 +32,17 @@ encoders = st.builds(
 sources = st.builds(Source, encoders, st.sampled_from(recipe.SEARCHED_VIEWS))
 
 
+models = st.from_regex("[a-z][a-z0-9:/-]{0,9}(;a=[a-z0-9]{1,4})?", fullmatch=True)
+
+
 def stages(table):
     def arguments(name):
         values = [
             st.integers(int(p.low), int(p.high)).map(float) if p.whole else st.floats(p.low, p.high)
             for p in table[name].parameters
         ]
-        return st.builds(Stage, st.just(name), st.tuples(*values))
+        model = models if name in READERS or name in TARGETED else st.just("")
+        return st.builds(Stage, st.just(name), st.tuples(*values), model)
 
     return st.sampled_from(sorted(table)).flatmap(arguments)
 
@@ -40,21 +50,15 @@ def stages(table):
 @st.composite
 def recipes(draw):
     named = tuple(draw(st.lists(sources, min_size=1, max_size=3, unique=True)))
+    able = {name: row for name, row in RERANKERS.items() if named[0].view != "all" or name not in ONE_VIEW}
     return Recipe(
         named,
         tuple(draw(st.lists(stages(TRANSFORMS), max_size=2))),
         draw(stages(COMPOSERS)),
+        draw(st.none() | stages(CORRECTIONS)),
         draw(stages(FUSERS)) if len(named) > 1 else None,
-        tuple(draw(st.lists(st.one_of(stages(RERANKERS), readers), max_size=2))),
+        tuple(draw(st.lists(stages(able) | stages(READERS), max_size=2))),
     )
-
-
-readers = st.builds(
-    Stage,
-    st.sampled_from(sorted(READERS)),
-    st.tuples(st.integers(1, 99).map(float)),
-    st.from_regex("[a-z][a-z0-9:/-]{0,9}(;a=[a-z0-9]{1,4})?", fullmatch=True),
-)
 
 
 # --- text and value ------------------------------------------------------------------------------------------------
@@ -90,6 +94,8 @@ def test_whole_arguments_are_written_without_a_point():
         ("  a @ visual + b , center , gram : 50 ".replace(" : ", ":"), "a@visual+b@all,center,sum,rrf:60,gram:50"),
         ("clip-b32;checkpoint=/x/y.pt;precision=fp32@visual", "clip-b32;checkpoint=/x/y.pt;precision=fp32@visual,sum"),
         ("open_clip:ViT-L-14/datacomp@text", "open_clip:ViT-L-14/datacomp@text,sum"),
+        ("lite,nnn:64,gram", "lite@all,sum,nnn:64:0.75,gram:100"),
+        ("lite,center,align:st:a/b", "lite@all,center,align:st:a/b,sum"),
         ("lite,cross:st_cross:a/b", "lite@all,sum,cross:st_cross:a/b:100"),
         ("lite,cross:st_cross:a/b;x=1:20,gram", "lite@all,sum,cross:st_cross:a/b;x=1:20,gram:100"),
     ],
@@ -138,7 +144,7 @@ def test_a_misspelt_stage_is_answered_with_the_nearest(name, data):
         parse(f"lite,{wrong}")
 
 
-@given(st.sampled_from(list(itertools.permutations(range(4), 2))))
+@given(st.sampled_from(list(itertools.permutations(range(5), 2))))
 def test_stages_in_another_order_are_refused(places):
     first, second = places
     names = [next(iter(table)) for _, table, _ in SLOTS]
@@ -149,13 +155,16 @@ def test_stages_in_another_order_are_refused(places):
     with pytest.raises(BadRecipe) as refused:
         parse(text)
     assert f"{SLOTS[second][0]} '{names[second]}' stands after a {SLOTS[first][0]}" in str(refused.value)
-    assert "transform, composer, fuser, reranker" in str(refused.value)
+    assert "transform, composer, correction, fuser, reranker" in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "names no encoder: begin with one"),
+        ("lite,rescore", "rescore compares items by one view: name it, as in lite@visual"),
+        ("lite,nnn,csls", "has two corrections, 'nnn' and 'csls': keep one"),
+        ("lite,align", "align names no model: write align:MODEL"),
         (",gram", "names no encoder: begin with one"),
         ("@visual", "'@visual' names no encoder before the @"),
         ("lite+", "names no encoder"),

@@ -1,6 +1,6 @@
-"""What can be said of a space: vectors by view to a Finding.
+"""What can be said of a space: a Subject to a Finding.
 
-    run({view: rows (n, d), row i of every view being item i}, ids, *, seed=0, sample=10_000) -> Finding
+    run(subject, *, seed=0, sample=10_000) -> Finding; sample=None looks at everything
 
 A new one is a file here and a row in the table.
 """
@@ -10,16 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from mmretrieval.diagnostics.agreement import agreement
+from mmretrieval.diagnostics.calibration import calibration
+from mmretrieval.diagnostics.capacity import capacity
+from mmretrieval.diagnostics.concepts import concepts
+from mmretrieval.diagnostics.dimension import dimension
 from mmretrieval.diagnostics.gap import gap
 from mmretrieval.diagnostics.gram import gram
-from mmretrieval.diagnostics.pairs import paired
-from mmretrieval.types import Finding, StageRow
+from mmretrieval.diagnostics.hubness import hubness
+from mmretrieval.findings import Finding
+from mmretrieval.types import StageRow
 
-__all__ = ["DIAGNOSTICS", "Diagnostic", "paired"]
+__all__ = ["DIAGNOSTICS", "Diagnostic"]
 
 Diagnostic: TypeAlias = Callable[..., Finding]
 
 DIAGNOSTICS: dict[str, StageRow[Diagnostic]] = {
-    "gap": StageRow(gap, "How far apart pictures and texts lie as wholes, and how near an item's own two are."),
-    "gram": StageRow(gram, "Whether what belongs together spans less volume than what was mixed up."),
+    "gap": StageRow(gap, "How far apart two modalities lie, before and after centring, and what moving them does."),
+    "gram": StageRow(gram, "Whether volume tells what belongs together, and which items it favours unasked."),
+    "hubness": StageRow(hubness, "Which items nearly every query finds, which none does, and what corrections change."),
+    "agreement": StageRow(agreement, "Whether two encoders see items alike, and which they see most differently."),
+    "calibration": StageRow(calibration, "What a score says: of an answer, across questions, and across modalities."),
+    "dimension": StageRow(dimension, "How many directions items spread into, and what that costs a search graph."),
+    "concepts": StageRow(concepts, "What the items are of: clusters, copies, odd items, and whether modalities mix."),
+    "capacity": StageRow(capacity, "Which pairs of items any query could find, and which the ones at hand do find."),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import Numbers
-from mmretrieval.types import Array, View
+from mmretrieval.types import Array
 
 RESAMPLES = 1000
 # Below so many items a bootstrap interval is too narrow to be trusted (and is a point where all agree).
 FEW = 30
+# Counts of resamples held at once: 2**24 float32 are 64 MB.
+COUNTS_AT_ONCE = 2**24
 
 
 def caution(items: int) -> str:
@@ -38,17 +40,22 @@ class Sample:
         return len(self.ids)
 
 
-def draw(rows: Mapping[str, Array], ids: Sequence[str], least: int, seed: int, sample: int) -> Sample:
-    """At most `sample` items, drawn without replacement by `seed`, less those with a zero row in any view.
+def chosen(n: int, sample: int | None, seed: int) -> npt.NDArray[np.int64]:
+    """Which of n are looked at, rising: `sample` of them drawn without replacement by `seed`; None is all."""
+    if sample is None or n <= sample:
+        return np.arange(n, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(n, size=sample, replace=False)).astype(np.int64)
+
+
+def draw(rows: Mapping[str, Array], ids: Sequence[str], least: int, seed: int, sample: int | None) -> Sample:
+    """At most `sample` items (None: all), drawn without replacement by `seed`, less those with a zero row in any view.
 
     Raises RetrievalError where fewer than `least` are left, and ValueError where the rows are not paired.
     """
     for view, values in rows.items():
         if len(values) != len(ids):
             raise ValueError(f"{len(values)} {view} rows do not pair with {len(ids)} ids")
-    drawn = np.arange(len(ids))
-    if len(ids) > sample:
-        drawn = np.sort(np.random.default_rng(seed).choice(len(ids), size=sample, replace=False))
+    drawn = chosen(len(ids), sample, seed)
     taken = {view: np.asarray(values[drawn]) for view, values in rows.items()}
     whole = np.logical_and.reduce([values.any(axis=1) for values in taken.values()])
     if whole.sum() < least:
@@ -58,34 +65,38 @@ def draw(rows: Mapping[str, Array], ids: Sequence[str], least: int, seed: int, s
             f"add pictures with captions, or documents"
         )
     basis = {
-        "items": int(whole.sum()),
+        "n": int(whole.sum()),
         "of": len(ids),
         "zero_rows": int(len(drawn) - whole.sum()),
         "seed": seed,
         "sample": sample,
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "versions": versions(),
     }
     kept = tuple(ids[i] for i in drawn[whole])
     return Sample(kept, {view: values[whole] for view, values in taken.items()}, basis)
 
 
-def require(views: Mapping[View, Array], needed: Sequence[View], what: str) -> None:
-    """Raises RetrievalError where a view that `what` needs is not among the views."""
-    missing = [view for view in needed if view not in views]
-    if missing:
-        raise RetrievalError(
-            f"{what} compares the {' and '.join(needed)} views of items, and this space has no "
-            f"{' and no '.join(missing)} vectors: add items that have them"
-        )
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of Python, numpy and these packages: what a number may depend on."""
+    from importlib.metadata import version
+
+    return {"python": platform.python_version(), "numpy": np.__version__} | {name: version(name) for name in packages}
 
 
 def resamples(n: int, seed: int, count: int = RESAMPLES) -> npt.NDArray[np.float32]:
     """How often each of n items was drawn in `count` draws of n with replacement: (count, n)."""
+    return np.concatenate(list(resample_blocks(n, seed, count)))
+
+
+def resample_blocks(n: int, seed: int, count: int = RESAMPLES) -> Iterator[npt.NDArray[np.float32]]:
+    """The rows of `resamples` in blocks, so that memory stays bounded whatever n is."""
     generator = np.random.default_rng([seed, n])
-    counts = np.empty((count, n), dtype=np.float32)
-    for row in counts:
-        row[:] = np.bincount(generator.integers(0, n, size=n), minlength=n)
-    return counts
+    step = max(1, COUNTS_AT_ONCE // n)
+    for start in range(0, count, step):
+        counts = np.empty((min(step, count - start), n), dtype=np.float32)
+        for row in counts:
+            row[:] = np.bincount(generator.integers(0, n, size=n), minlength=n)
+        yield counts
 
 
 def interval(values: Numbers) -> tuple[float, float]:
@@ -95,6 +106,7 @@ def interval(values: Numbers) -> tuple[float, float]:
 
 
 def means(values: Numbers, counts: npt.NDArray[np.float32]) -> Numbers:
-    """The mean of n values in each resample: (count,)."""
-    averages: Numbers = counts.astype(np.float64) @ values / counts.sum(axis=1, dtype=np.float64)
+    """The mean of n values in each resample: (count,); of each row of values (..., n): (..., count)."""
+    wide = counts.astype(np.float64)
+    averages: Numbers = values @ wide.T / wide.sum(axis=1)
     return averages

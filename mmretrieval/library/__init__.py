@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmretrieval import catalog
 from mmretrieval.errors import BadRecipe, EncoderUnavailable, LibraryBusy, NotALibrary, UnknownName
 from mmretrieval.filters import Filter
+from mmretrieval.library import config
 from mmretrieval.library.bags import bags
+from mmretrieval.library.config import LibraryConfig
 from mmretrieval.library.index import OPTIMISE_BAGS_FROM, OPTIMISE_FROM, SpaceIndex, build_generation, graph_points
 from mmretrieval.library.ledger import FileRow, Ledger
 from mmretrieval.library.locks import FolderLock
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mmretrieval.recipe import Recipe
     from mmretrieval.types import Ranking
 
-FORMAT = 1
 # What a `create` that was killed leaves behind: the next one goes on from there.
 BEGUN = frozenset({"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "writer.lock", ".library.toml.tmp"})
 
@@ -62,20 +61,11 @@ class Status:
     thumbnail_bytes: int
 
 
-@dataclass(frozen=True)
-class LibraryConfig:
-    """What library.toml says."""
-
-    encoders: tuple[str, ...]
-    default_recipe: str
-    settings: Settings = Settings()
-
-
 class Library:
     """An open library. Threads may share it: each gets its own connection to the ledger."""
 
-    def __init__(self, path: Path, config: LibraryConfig) -> None:
-        self.path, self.config = path, config
+    def __init__(self, path: Path, told: LibraryConfig) -> None:
+        self.path, self.config = path, told
         self._local = threading.local()
         self._indexes: dict[str, SpaceIndex] = {}
         self._exact: dict[str, tuple[int, dict[View, Matrix], ExactStore]] = {}
@@ -118,25 +108,16 @@ class Library:
             raise NotALibrary(
                 f"there is no library at {folder}: make one with `python -m ingest add PATH --library {path}`"
             )
-        return cls(folder, _read_config(file))
+        return cls(folder, config.read(file))
 
     def reload(self) -> None:
         """Reads library.toml again: another process may have added an encoder since it was opened."""
-        self.config = _read_config(self.path / "library.toml")
+        self.config = config.read(self.path / "library.toml")
 
     def _save(self) -> None:
-        config = self.config
-        lines = [
-            f"format = {FORMAT}",
-            f"encoders = {_toml(list(config.encoders))}",
-            f"default_recipe = {_toml(config.default_recipe)}",
-            "",
-            "[settings]  # how files are cut and read; change them only in an empty library",
-            *(f"{k} = {_toml(v)}" for k, v in asdict(config.settings).items()),
-        ]
         temporary = self.path / ".library.toml.tmp"
         with temporary.open("w", encoding="utf-8") as sink:
-            sink.write("\n".join(lines) + "\n")
+            sink.write(config.written(self.config))
             sink.flush()
             os.fsync(sink.fileno())
         temporary.rename(self.path / "library.toml")
@@ -283,7 +264,7 @@ class Library:
 
         Raises BadRecipe for a late-interaction encoder, whose items have no one row: `bags` has theirs.
         """
-        return self._scanned(encoder)[1]
+        return self.scanned(encoder)[1]
 
     def bags(self, encoder: str) -> dict[View, Bags]:
         """Every view of a late-interaction encoder's space, memory-mapped, bags by rising item id."""
@@ -291,9 +272,9 @@ class Library:
 
     def exact_store(self, encoder: str) -> ExactStore:
         """A scan over the current vectors."""
-        return self._scanned(encoder)[2]
+        return self.scanned(encoder)[2]
 
-    def _scanned(self, encoder: str) -> tuple[int, dict[View, Matrix], ExactStore]:
+    def scanned(self, encoder: str) -> tuple[int, dict[View, Matrix], ExactStore]:
         """The matrices of a space and the store over them, kept until the ledger knows of a change."""
         if (card := self.card(encoder)).multi:
             raise BadRecipe(
@@ -333,6 +314,11 @@ class Library:
         if not exact and index is not None and isinstance(index.store, LateEdgeStore):
             return index.store
         return self._scanned_bags(encoder)[2]
+
+    @property
+    def owns_indexes(self) -> bool:
+        """Whether this process has taken the library's indexes for itself, as a page does."""
+        return bool(self._indexes)
 
     def open_indexes(self) -> None:
         """Takes the index of every encoder that is to be had for this process; LibraryBusy where another has one."""
@@ -423,24 +409,6 @@ def _usable(encoder: str) -> str:
         raise EncoderUnavailable(f"{card.spec} has random weights: they are for benches and tests, not for a library")
     catalog.load(card.spec)
     return card.spec
-
-
-def _read_config(file: Path) -> LibraryConfig:
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-        if data.get("format", FORMAT) != FORMAT:
-            raise NotALibrary(f"{file} has format {data['format']}, this version reads {FORMAT}")
-        return LibraryConfig(tuple(data["encoders"]), data["default_recipe"], Settings(**data["settings"]))
-    except (ValueError, KeyError, TypeError) as error:  # not UTF-8, no TOML, a key that is missing or unknown
-        raise NotALibrary(
-            f"{file} does not say what a library is made of ({type(error).__name__}: {error}): mend the file, or "
-            f"delete the folder {file.parent} and ingest again"
-        ) from error
-
-
-def _toml(value: object) -> str:
-    """A string, number, or list of strings in TOML, whose strings are JSON's but for the escape of a surrogate pair."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _bytes_below(folder: Path) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmretrieval.embedding import readable, spoken
 from mmretrieval.errors import BadQuery, BadVectors
+from mmretrieval.geometry import Numbers
 from mmretrieval.search.compose import read_together
 from mmretrieval.types import Card, Content, ContentReranker, Part, Reordered
 
@@ -23,17 +24,21 @@ def cross(
     query = question(parts, model.card)
     order = np.arange(n, dtype=np.int64)
     scores = np.full(n, np.nan)
-    read = {place: shown for place in range(min(n, int(depth))) if (shown := _shown(content(place), model.card))}
+    read = {place: seen for place in range(min(n, int(depth))) if (seen := shown(content(place), model.card))}
     if read:
         places = np.fromiter(read, dtype=np.int64)
-        found = np.asarray(model.score(query, list(read.values())), dtype=np.float64)
-        if found.shape != places.shape or not np.isfinite(found).all():
-            raise BadVectors(
-                f"{model.card.spec} gave {len(places)} items scores of the shape {found.shape}, or not finite"
-            )
+        found = scored(model, query, list(read.values()))
         scores[places] = found
         order[places] = places[np.argsort(-found, kind="stable")]
     return Reordered(order, scores)
+
+
+def scored(model: ContentReranker, query: Content, items: Sequence[Content]) -> Numbers:
+    """The model's scores (n,) of items that it can read; BadVectors where it gives something else."""
+    found = np.asarray(model.score(query, items), dtype=np.float64)
+    if found.shape != (len(items),) or not np.isfinite(found).all():
+        raise BadVectors(f"{model.card.spec} gave {len(items)} items scores of the shape {found.shape}, or not finite")
+    return found
 
 
 def question(parts: Sequence[Part], card: Card) -> Content:
@@ -50,7 +55,7 @@ def question(parts: Sequence[Part], card: Card) -> Content:
     return whole[0]
 
 
-def _shown(content: Content | None, card: Card) -> Content | None:
+def shown(content: Content | None, card: Card) -> Content | None:
     """What the model can read of an item: all of it, or the picture, or the words."""
     if content is None or set(content.modalities) <= card.reads and (card.joint or len(content.modalities) == 1):
         return content if content is not None and content.modalities else None

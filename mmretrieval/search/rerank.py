@@ -51,7 +51,7 @@ def _reorder(query: Array, views: ListedViews, depth: int, score: Callable[[Arra
     n = len(next(iter(views.values()))[1]) if views else 0
     order = np.arange(n, dtype=np.int64)
     scores = np.full(n, np.nan)
-    places = _comparable(views, min(depth, n)) if views and query.any() else np.empty(0, dtype=np.int64)
+    places = comparable(views, min(depth, n)) if views and query.any() else np.empty(0, dtype=np.int64)
     for block in blocks(len(places)):
         own = np.stack([rows[places[block]] for rows, _ in views.values()], axis=1)
         lowest = np.einsum("nkd,d->nk", directions(own), directions(query)).min(axis=1)
@@ -60,7 +60,7 @@ def _reorder(query: Array, views: ListedViews, depth: int, score: Callable[[Arra
     return Reordered(order, scores)
 
 
-def _comparable(views: ListedViews, depth: int) -> npt.NDArray[np.int64]:
+def comparable(views: ListedViews, depth: int) -> npt.NDArray[np.int64]:
     """The places before `depth` whose items have every view, with a direction in each."""
     whole = np.ones(depth, dtype=np.bool_)
     for rows, present in views.values():

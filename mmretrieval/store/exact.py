@@ -49,13 +49,13 @@ class ExactStore:
     """
 
     def __init__(self, matrices: Mapping[View, Matrix], select: Callable[[Filter], frozenset[str]]) -> None:
-        self._matrices = dict(matrices)
-        self._select = select
+        self.matrices = dict(matrices)
+        self.select = select
         self._longest: dict[View, float] = {}
 
     def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
         """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
-        matrix = self._matrices.get(view)
+        matrix = self.matrices.get(view)
         if matrix is None or not len(matrix.ids) or depth < 1:
             return [Found.ordered((), ()) for _ in selections]
         rows = np.ascontiguousarray(queries, dtype=np.float32)
@@ -66,16 +66,16 @@ class ExactStore:
             block = rows[start : start + step]
             scores = block @ matrix.rows.T
             for query, row, selection in zip(block, scores, selections[start : start + step], strict=True):
-                mask = allowed(matrix, selection, self._select, passing)
+                mask = allowed(matrix, selection, self.select, passing)
                 places = candidates(row, depth, mask, self._rounding(view, query))
                 found.append(_best(matrix, query, places, depth))
         return found
 
     def rows(self, view: View, ids: Sequence[str]) -> tuple[Array, Mask]:
         """The items' vectors (n, dim), zero where an item lacks the view, and which of them have it (n,)."""
-        dim = next((m.rows.shape[1] for m in self._matrices.values()), 0)
+        dim = next((m.rows.shape[1] for m in self.matrices.values()), 0)
         out = np.zeros((len(ids), dim), dtype=np.float32)
-        matrix = self._matrices.get(view)
+        matrix = self.matrices.get(view)
         if matrix is None:
             return out, np.zeros(len(ids), dtype=np.bool_)
         places = matrix.places(ids)
@@ -85,13 +85,13 @@ class ExactStore:
 
     def count(self, view: View) -> int:
         """How many items have this view."""
-        matrix = self._matrices.get(view)
+        matrix = self.matrices.get(view)
         return 0 if matrix is None else len(matrix.ids)
 
     def _rounding(self, view: View, query: Array) -> float:
         """How far a float32 score of this query can lie from the true one (Higham, the usual n*u bound), doubled."""
         if view not in self._longest:
-            rows = self._matrices[view].rows
+            rows = self.matrices[view].rows
             blocks = (rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE))
             squares = (np.einsum("nd,nd->n", b, b, dtype=np.float64).max() for b in blocks)
             self._longest[view] = float(np.sqrt(max(squares)))

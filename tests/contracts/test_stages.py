@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mmretrieval.search import COMPOSERS, FUSERS, RERANKERS
-from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.reference import Reference
+from mmretrieval.search import AS_AN_ENTRY, COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, RERANKERS, TRANSDUCTIVE
+from mmretrieval.store.exact import Matrix
+from mmretrieval.transforms import TARGETED, TRANSFORMS
 from mmretrieval.types import Array, Found, StageRow, View
 
 DIM = 12
 
 
-def units(count: int, seed: int) -> Array:
-    rows = np.random.default_rng(seed).normal(size=(count, DIM))
+def units(count: int, seed: int, dim: int = DIM) -> Array:
+    rows = np.random.default_rng(seed).normal(size=(count, dim))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -55,8 +58,9 @@ def test_a_fuser_gives_every_id_once_best_first_in_whatever_order_the_lists_come
         np.testing.assert_array_equal(found.scores, scores)
 
 
-@pytest.mark.parametrize("row", RERANKERS.values(), ids=RERANKERS)
-def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(row: StageRow[Any]) -> None:
+@pytest.mark.parametrize("name", RERANKERS)
+def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(name: str) -> None:
+    row = RERANKERS[name]
     assert row.parameters[0].name == "depth", "the engine searches as deep as the first argument says"
     n, depth = 30, 20
     present = np.random.default_rng(2).random(n) < 0.7
@@ -64,6 +68,8 @@ def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(row: StageRow[A
         "visual": (units(n, 3), np.ones(n, dtype=np.bool_)),
         "text": (np.where(present[:, None], units(n, 4), np.float32(0)), present),
     }
+    if name in ONE_VIEW:
+        del views["visual"]
     kept = {view: rows.copy() for view, (rows, _) in views.items()}
     done = row.run(units(1, 5)[0], views, depth, *defaults(row)[1:])
     assert sorted(done.order.tolist()) == list(range(n))
@@ -75,21 +81,70 @@ def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(row: StageRow[A
         np.testing.assert_array_equal(views[view][0], rows)
 
 
-@pytest.mark.parametrize("row", TRANSFORMS.values(), ids=TRANSFORMS)
-def test_a_transform_gives_finite_rows_each_as_if_it_were_alone(row: StageRow[Any]) -> None:
-    items: dict[View, Array] = {"visual": units(40, 6), "text": units(25, 7)}
-    bank = {"text": units(15, 8)}
-    kept = {view: rows.copy() for view, rows in items.items()}
-    fitted = row.run(items, bank, *defaults(row))
-    for view, rows in items.items():
-        turned = fitted.items(view, rows)
-        assert (turned.shape, turned.dtype) == (rows.shape, np.float32)
-        assert np.isfinite(turned).all()
-        np.testing.assert_allclose(fitted.items(view, rows[3:4]), turned[3:4], atol=1e-6)
-        np.testing.assert_array_equal(rows, kept[view])
+IDS = tuple(f"{i:03d}" for i in range(80))
+SMALL = {"pca": (6.0,), "mrl": (6.0,)}  # fewer than the rows have numbers
+
+
+def reference(dim: int, seed: int) -> Reference:
+    """Eighty items with pixels, fifty of them with words, and a bank of words."""
+    items = {"visual": Matrix(IDS, units(80, seed, dim)), "text": Matrix(IDS[:50], units(50, seed + 1, dim))}
+    return Reference(items, {"text": units(40, seed + 2, dim)}, units(40, seed + 2, dim))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_gives_finite_rows_each_as_if_it_were_alone(name: str) -> None:
+    """Items and queries end with as many numbers, zero rows stay zero, and nothing handed in is changed."""
+    given = reference(DIM, 6)
+    searched = given
+    if name in TARGETED:
+        searched = reference(DIM + 3, 16)
+        given = replace(given, target=searched)
+    kept = {view: matrix.rows.copy() for view, matrix in searched.items.items()}
+    fitted = TRANSFORMS[name].run(given, *SMALL.get(name, defaults(TRANSFORMS[name])))
     asked = units(5, 9)
+    asked[4] = 0
+    length = fitted.query("text", asked).shape[1]
+    assert fitted.item_bytes > 0
+    for view, matrix in searched.items.items():
+        rows = matrix.rows.copy()
+        rows[3] = 0
+        turned = fitted.items(view, rows)
+        assert (turned.shape, turned.dtype) == ((len(rows), length), np.float32)
+        assert np.isfinite(turned).all()
+        assert not turned[3].any()
+        np.testing.assert_allclose(fitted.items(view, rows[5:6]), turned[5:6], atol=1e-6)
+        np.testing.assert_array_equal(matrix.rows, kept[view])
     for modality in ("text", "image", "frames"):
         turned = fitted.query(modality, asked)
-        assert (turned.shape, turned.dtype) == (asked.shape, np.float32)
+        assert (turned.shape, turned.dtype) == ((5, length), np.float32)
         assert np.isfinite(turned).all()
+        assert not turned[4].any()
         np.testing.assert_allclose(fitted.query(modality, asked[2:3]), turned[2:3], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_a_correction_gives_finite_scores_and_each_row_alone_unless_it_says_otherwise(name: str) -> None:
+    row = CORRECTIONS[name]
+    given = reference(DIM, 6)
+    fitted = row.run(given, *defaults(row))
+    assert fitted.transductive == (name in TRANSDUCTIVE)
+    assert fitted.item_bytes >= 0
+    for view, matrix in given.items.items():
+        scores = np.random.default_rng(3).uniform(-1, 1, size=(7, len(matrix.ids)))
+        kept = scores.copy()
+        corrected = fitted.scores(view, scores)
+        assert (corrected.shape, corrected.dtype) == (scores.shape, np.float64)
+        assert np.isfinite(corrected).all()
+        np.testing.assert_array_equal(scores, kept)
+        if not fitted.transductive:
+            np.testing.assert_array_equal(fitted.scores(view, scores[2:3]), corrected[2:3])
+
+
+@pytest.mark.parametrize("name", sorted(AS_AN_ENTRY))
+def test_a_correction_in_an_index_is_the_same_correction(name: str) -> None:
+    given = reference(DIM, 6)
+    fitted = CORRECTIONS[name].run(given, *defaults(CORRECTIONS[name]))
+    asked, rows = units(4, 11), given.items["visual"].rows
+    longer = np.concatenate([asked, np.ones((4, 1), dtype=np.float32)], axis=1)
+    expected = fitted.scores("visual", asked.astype(np.float64) @ rows.T.astype(np.float64))
+    np.testing.assert_allclose(longer @ fitted.augmented("visual", rows).T, expected, atol=1e-6)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.judging import MARK, Shelf, library_folder, rank, shelve, source_path, sources
+from eval.judging import MARK, Shelf, asks, bank_of, library_folder, rank, shelve, source_path, sources
 from eval.reading import load
 from eval.runs import Ranked
 from ingest.pipeline import ingest
@@ -233,3 +233,20 @@ def test_a_file_that_failed_is_tried_again_though_it_looks_unchanged(write: Any,
     path.write_bytes(good)
     os.utime(path, (1e9, 1e9))
     assert not ranked(folder, tmp_path / "library", "hashing@text")[1].unfindable
+
+
+def test_a_reference_query_that_asks_the_same_in_another_spelling_is_refused(write: Any, tmp_path: Path) -> None:
+    """Encoders read most of these alike, so what is fitted on them would know the queries."""
+    for parts in (
+        [{"text": "A  red square "}],
+        [{"text": "a red square", "weight": 2.0}],
+        [{"text": "a green square"}, {"image": "assets/copy.png"}],
+    ):
+        folder = write(bank=[{"id": "b", "parts": parts}])
+        (folder / "assets" / "copy.png").write_bytes((folder / "assets" / "red.png").read_bytes())
+        data = load(folder)
+        shelf, _ = shelve(data, tmp_path / "library", ("hashing",), own=True, workers=1)
+        with shelf.library, pytest.raises(DatasetError, match="reference query 'b' of bank.jsonl asks the same as"):
+            bank_of(data, shelf, data.queries)
+    away = load(write(bank=[{"id": "b", "parts": [{"text": "a red square", "weight": -1.0}, {"text": "a square"}]}]))
+    assert asks(away.bank[0]) not in {asks(query) for query in away.queries}

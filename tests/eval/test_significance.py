@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.significance import compare, values_of
+from eval.significance import compare, holm, smallest_effect, values_of
 from mmretrieval.errors import DatasetError, UnknownName
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +65,27 @@ def test_command_and_its_errors(tmp_path: Path) -> None:
         values_of(tmp_path / "a", "ndcg")
     with pytest.raises(DatasetError, match="not the folder of a run"):
         values_of(tmp_path, "map")
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_smallest_effect_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(5)
+    n = 60
+    effect = smallest_effect(rng.standard_normal(100_000)) * np.sqrt(100_000 / n)
+    samples = rng.standard_normal((4000, n)) + effect
+    t = samples.mean(axis=1) / (samples.std(axis=1, ddof=1) / np.sqrt(n))
+    assert (abs(t) > 1.96).mean() == pytest.approx(0.8, abs=0.03)
+    values = rng.standard_normal(50)
+    assert smallest_effect(values, tests=10) > smallest_effect(values)
+
+
+def test_where_too_few_queries_differ_no_effect_could_show() -> None:
+    assert smallest_effect(np.zeros(30)) is None
+    assert smallest_effect(np.array([1.0] * 5 + [0.0] * 25)) is None  # all five one way: p = 2 / 2^5
+    assert smallest_effect(np.array([1.0] * 6 + [0.0] * 24)) is not None  # p = 2 / 2^6 < 0.05
+    assert smallest_effect(np.array([1.0] * 6 + [0.0] * 24), tests=4) is None

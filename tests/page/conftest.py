@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -14,6 +17,16 @@ from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.library import Library
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 ASSETS = Path(__file__).parent.parent / "assets"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} **bold** violet"
 PICTURES = {
@@ -60,6 +73,48 @@ def make_library(folder: Path) -> Path:
     return folder / "library"
 
 
+THINGS = (
+    "apple", "boat", "cloud", "dog", "engine", "forest", "garden", "harbour", "island", "jacket", "kettle", "ladder",
+    "mountain", "needle", "orchard", "pencil", "quarry", "river", "saddle", "temple", "umbrella", "valley", "window",
+    "yard",
+)  # fmt: skip
+
+
+def make_dataset(folder: Path) -> Path:
+    """Twenty-four pictures, each with a caption on one thing, one that names all of them, two queries a thing."""
+    (folder / "assets").mkdir(parents=True)
+    corpus, queries, judged = [], [], ["query-id\tcorpus-id\tscore"]
+    for place, thing in enumerate([*THINGS, "all"]):
+        draw(folder / "assets" / f"{thing}.png", (10 * place, 255 - 9 * place, (70 * place) % 256))
+        words = " ".join(THINGS) if thing == "all" else f"The {thing} stood there, a {thing} like any other {thing}."
+        corpus.append(
+            {"id": thing, "path": f"assets/{thing}.png", "text": words, "meta": {"shelf": f"shelf {place % 3}"}}
+        )
+    for thing in THINGS:
+        for number, asked in enumerate((f"a {thing}", f"{thing} there")):
+            queries.append({"id": f"{thing}-{number}", "parts": [{"text": asked}]})
+            judged.append(f"{thing}-{number}\t{thing}\t1")
+    for name, records in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    (folder / "qrels.tsv").write_text("\n".join(judged) + "\n")
+    (folder / "dataset.toml").write_text(TOML)
+    return folder
+
+
+TOML = """name = "things"
+task = "Find the thing."
+licence = "CC0-1.0"
+source = "Made up for a test."
+main_metric = "mrr"
+"""
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dataset of pictures with captions, and queries in words."""
+    return make_dataset(tmp_path_factory.mktemp("dataset") / "things")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a library that the tests of a module share: they must leave it as it is."""
@@ -74,3 +129,36 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         yield folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        says = "NO CHROMIUM FOUND: the browser tests did not run. Install chromium to run them."
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(says)
+        pytest.skip(says)
+    from playwright.sync_api import sync_playwright
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # Playwright's own event loop
+        with sync_playwright() as playwright:
+            started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            yield started
+            started.close()
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of thirty pictures with captions, one of them hostile, as two encoders see them."""
+    folder = tmp_path_factory.mktemp("wide")
+    media = folder / "media"
+    media.mkdir()
+    for place, thing in enumerate((*THINGS, "one", "two", "three", "four", "five")):
+        draw(media / f"{thing}.png", (9 * place, 255 - 7 * place, (50 * place) % 256))
+        (media / f"{thing}.txt").write_text(f"a {thing} by a {THINGS[(place * 5) % len(THINGS)]}")
+    draw(media / "hostile.png", (140, 20, 180))
+    (media / "hostile.txt").write_text(HOSTILE)
+    with Library.create(folder / "library", ("hashing", "lite-0")) as library:
+        assert not ingest(library, list(walk([media])), workers=1).failed
+    return folder / "library"

@@ -32,11 +32,12 @@ def served(library: Path, *options: str, seconds: float = 120.0) -> Iterator[str
                 break
         watch.cancel()
         assert said and said[-1].startswith(READY), "".join(said)
+        address = said[-1].removeprefix(READY).strip()
         # What it says from now on is read, so that a full pipe never stops it.
         reader = threading.Thread(target=lambda: said.extend(process.stdout or ()), daemon=True)
         reader.start()
         try:
-            yield said[-1].removeprefix(READY).strip()
+            yield address
         finally:
             process.terminate()
             code = process.wait(60)

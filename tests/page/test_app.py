@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,12 @@ def test_a_missing_library_says_how_to_make_one(tmp_path: Path) -> None:
     done = run("--library", str(tmp_path / "none"))
     assert done.returncode == 2
     assert "python -m ingest add" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_no_dataset_stops_the_page(made: Path, tmp_path: Path) -> None:
+    done = run("--library", str(made), "--dataset", str(tmp_path))
+    assert done.returncode == 2
+    assert "dataset.toml" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_public_page_without_a_password_must_be_meant(made: Path) -> None:
@@ -136,15 +144,20 @@ def test_what_is_wrong_reaches_the_caller(client: Client) -> None:
         *[("/compare", {"words": "red", "k": k}, "whole number from 1 to 200") for k in ("x", None, -3, 10**6)],
         *[("/diagnose", {"sample": s}, "sample is .*from 4 to 100000") for s in (-1, 0, "x", None, 10**30)],
         *[("/diagnose", {"seed": seed}, "seed is .*from 0 to") for seed in (-1, "x", None, 10**30, 0.5)],
-        ("/diagnose", {"encoder": 5}, "the encoder is 5"),
-        ("/diagnose", {"encoder": "nobody"}, "no encoder is called"),
+        ("/diagnose", {"recipe": 5}, "the recipe is 5"),
+        ("/diagnose", {"recipe": "nobody"}, "no encoder is called"),
+        ("/diagnose", {"recipe": "lite"}, "has no vectors of 'lite'"),
+        ("/diagnose", {"diagnostic": "gapp"}, "gap"),
+        ("/diagnose", {"of": "dataset"}, "no dataset: start it with"),
+        ("/diagnose", {"of": "/etc"}, "none of them"),
+        ("/diagnose", {"of": 3}, "give a list of texts"),
+        ("/diagnose", {"classes": ["a"]}, "classes is"),
         ("/diagnose", {"diagnostic": ["gap"]}, "the diagnostic is"),
     ],
 )
 def test_wrong_arguments_are_refused_in_words(client: Client, name: str, arguments: dict[str, Any], says: str) -> None:
-    needed = {"encoder": "hashing", "diagnostic": "gap"} if name == "/diagnose" else {}
     with pytest.raises(AppError, match=says) as refused:
-        client.predict(**(needed | arguments), api_name=name)
+        client.predict(**arguments, api_name=name)
     assert "fault of the page" not in str(refused.value)
 
 
@@ -161,8 +174,12 @@ def test_weights_below_0_push_away(client: Client) -> None:
 def test_compare_diagnose_and_status_by_name(client: Client) -> None:
     both = client.predict(words="red", left="hashing@text", right="hashing@text", k=4, api_name="/compare")
     assert both["left"] == both["right"] and both["overlap"] == 1.0 and both["rank_biased_overlap"] == pytest.approx(1)
-    gap = client.predict(encoder="hashing", diagnostic="gap", api_name="/diagnose")
-    assert gap["basis"]["pairs"] == 11 and "pair_cosine" in gap["numbers"]
+    gap = client.predict(recipe="hashing@visual", diagnostic="gap", api_name="/diagnose")
+    assert gap["basis"]["n"] == 11 and "pair_cosine" in gap["numbers"] and gap["recipe"] == "hashing@visual,sum"
+    low, high = gap["intervals"]["pair_cosine"]
+    assert low < gap["numbers"]["pair_cosine"] < high and gap["sentence"] and gap["stages"] == []  # too few to tell
+    with pytest.raises(AppError, match="two encoders"):
+        client.predict(recipe="hashing@visual", diagnostic="agreement", api_name="/diagnose")
     status = client.predict(api_name="/status")
     assert status["kinds"]["image"] == 8 and status["read_only"] is True
 
@@ -173,7 +190,17 @@ def test_the_endpoints_of_a_read_only_page_refuse(client: Client, made: Path) ->
         ("/add_folder", {"path": str(made.parent / "media")}),
         ("/add_encoder", {"spec": "lite"}),
         ("/remove", {"paths": [path]}),
+        ("/fix", {"recipe": "hashing@text"}),
     ):
         with pytest.raises(AppError, match="read-only"):
             client.predict(**arguments, api_name=name)
-    assert client.predict(api_name="/status")["items"] == 12
+    standing = client.predict(api_name="/status")
+    assert standing["items"] == 12 and standing["fix"] is None
+
+
+def test_plots_are_for_those_who_may_see_the_page(address: str) -> None:
+    for path in ("script/plotly.js", "finding/x/figure/0", "finding/x/table/0", "finding/x/thumb/y"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(address + path)
+        assert refused.value.code == 401
+        refused.value.close()

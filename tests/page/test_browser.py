@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,6 @@ from tests.page.conftest import PICTURES, draw, make_library
 from tests.page.serving import served
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 30_000
 IN_SIGHT = """() => {
   const box = document.querySelector('.mm-detail')?.getBoundingClientRect();
@@ -43,23 +30,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(library: Path) -> Iterator[str]:
     with served(library) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        says = "NO CHROMIUM FOUND: the browser tests did not run. Install chromium to run them."
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(says)
-        pytest.skip(says)
-    from playwright.sync_api import sync_playwright
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # Playwright's own event loop
-        with sync_playwright() as playwright:
-            started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            yield started
-            started.close()
 
 
 @pytest.fixture
@@ -263,20 +233,6 @@ def test_compare_two_recipes(visit: Any) -> None:
     assert "overlap@12" in visit.locator("#compare-summary").inner_text()
     assert visit.locator("#compare-left .mm-only").count() >= 1  # the passage has no pixels
     assert "rank right" in visit.locator("#compare-moved table").inner_text()
-
-
-def test_diagnose_gap_and_volume(visit: Any) -> None:
-    visit.get_by_role("tab", name="Diagnostics").click()
-    for choice, sentence, axis in (
-        ("Modality gap", "the centres of pictures and texts", "component 1"),
-        ("GRAM volume", "the volume of matched", "volume (0"),
-    ):
-        visit.get_by_label(choice).click()
-        visit.get_by_role("button", name="Diagnose").click()
-        visit.locator("#finding").filter(has_text=sentence).wait_for()
-        visit.locator("#figure .xtitle").filter(has_text=axis).wait_for()
-        assert "seed 0" in visit.locator("#numbers caption").inner_text()
-        assert visit.locator("#numbers tbody tr").count() >= 5
 
 
 def test_files_are_added_while_searching_goes_on(visit: Any, address: str, tmp_path: Path) -> None:

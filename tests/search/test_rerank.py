@@ -171,3 +171,18 @@ def test_gram_ranks_as_the_authors_where_nothing_is_opposed():
         np.testing.assert_array_equal(done.order[: len(friendly)], theirs)
         compared += len(friendly)
     assert compared > 64
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5])
+def test_gram_scores_are_the_authors_volumes_for_any_number_of_views(k):
+    arrays = np.load(GOLDEN / "gram_volume.npz")
+    views = {name: (arrays[f"in_{name}"], np.ones(48, dtype=bool)) for name in "vasd"[: k - 1]}
+    compared = 0
+    for query, theirs in zip(arrays["in_t"][:40], arrays[f"out_vol{k}_f64"], strict=True):
+        scores = RERANKERS["gram"].run(query, views, 48).scores
+        friendly = np.min([rows @ query for rows, _ in views.values()], axis=0) >= 0
+        np.testing.assert_allclose(1 - scores[friendly], theirs[friendly], atol=1e-3)
+        clear = friendly & (theirs > 0.05)
+        np.testing.assert_allclose(1 - scores[clear], theirs[clear], atol=2e-5)
+        compared += int(clear.sum())
+    assert compared > 100

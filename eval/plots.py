@@ -1,0 +1,328 @@
+"""Draws any plot of a finding, all in one look, and says the same numbers as a table.
+
+Colours, symbols and dashes differ together, so that no reader depends on colour alone. The background is transparent,
+and every colour has a contrast of 3 or more on white and on the dark page. Words in a plot may come from strangers
+(captions, names of files): they are shown as they are, never as markup.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import itertools
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmretrieval.findings import Plot, Trace
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Blue, orange, green, mauve, violet, red. Chosen by search: the nearest two stay apart for protan, deutan and tritan
+# eyes as well, within the narrow band of lightness that stands out from white and from the dark page alike.
+PALETTE = ("#2A8BD8", "#E0701F", "#098569", "#BD6B9D", "#7E52F8", "#DC2941")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "triangle-down")
+DASHES = ("solid", "dash", "dot", "dashdot", "14px,3px")
+MARKED = ("dash", "dot", "dashdot", "14px,3px")
+# What means the same in many plots looks the same in all; what is no finding but a yardstick is grey.
+KNOWN = {"matched": 0, "shuffled": 1, "pictures": 0, "words": 1}
+YARDSTICK = "chance"
+INK, LINE, BAND = "#78818b", "rgba(128,128,128,0.25)", 0.18
+FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif"
+HOVER = {"bgcolor": "#1e293b", "bordercolor": "#475569", "font": {"color": "#f1f5f9", "size": 13, "family": FONT}}
+# Pixels; each entry of the legend from the fifth on adds ENTRY, so that the plot keeps its place.
+HEIGHT, SQUARE, ENTRY = 440, 560, 14
+# Longer captions are cut, and lines in a hover label end here.
+CAPTION, HOVER_LINE, TITLE_LINE = 160, 56, 50
+# Up to so many points of a line are marked; more than so many points of a cloud are drawn small.
+FEW, MANY = 12, 300
+# Whole numbers over so short a way have a tick each.
+TICKED = 15
+
+
+def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
+    """The plot as a figure without a title; `captions` says what to call items by their ids.
+
+    The legend stands above, the axes below and at the left carry their names, and margins grow with what they hold.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    spacing = _spacing(plot)
+    # Links lie under what they link, and take no colour from it.
+    looks = _looks(plot.traces)
+    for rank, trace in sorted(enumerate(plot.traces), key=lambda found: found[1].mark != "links"):
+        for drawn in _drawn(plot, trace, looks[rank], captions or {}, spacing):
+            figure.add_trace(drawn | {"legendrank": rank + 1})
+    for place, (name, at) in enumerate(plot.dashed.items()):
+        if "x" in plot.log and at <= 0:
+            continue
+        figure.add_shape(
+            type="line",
+            x0=at,
+            x1=at,
+            y0=0,
+            y1=1,
+            yref="y domain",
+            line={"color": INK, "width": 2, "dash": MARKED[place % len(MARKED)]},
+            name=f"{shown(name)}: {_amount(at, 'x' in plot.percent)}",
+            showlegend=True,
+            layer="above",
+        )
+    figure.update_layout(_layout(plot))
+    return figure
+
+
+def unseen(plot: Plot) -> str:
+    """What a logarithmic axis cannot show, in a sentence; nothing where it shows all."""
+    hidden = 0
+    for trace in plot.traces:
+        if trace.mark == "bars":
+            continue
+        for axis, values in (("x", trace.x), ("y", trace.y)):
+            if axis in plot.log:
+                hidden += sum(1 for v in values if not isinstance(v, str) and v <= 0)
+    return f"{hidden} values of 0 or less have no place on a logarithmic axis: see the table." if hidden else ""
+
+
+# --- the numbers as a table ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns, and rows of as many cells: text, a number, or None where there is nothing."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+
+    def csv(self) -> str:
+        """The table as comma-separated values with a line of names; numbers in full.
+
+        A text that a spreadsheet would run as a formula gets an apostrophe before it.
+        """
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(_harmless(c) for c in self.columns)
+        writer.writerows([_harmless(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows)
+        return out.getvalue()
+
+
+def table_of(plot: Plot, captions: Mapping[str, str] | None = None) -> Table:
+    """Everything that the plot shows: a row for each point of each trace, then one for each dashed line."""
+    labelled = any(t.labels for t in plot.traces)
+    banded = any(t.low for t in plot.traces)
+    called = labelled and bool(captions) and any(t.items for t in plot.traces)
+    y = plot.y if plot.y != plot.x else f"{plot.y} (y)"
+    columns: tuple[str, ...] = ("series", plot.x, y)
+    columns += (f"{y}, low", f"{y}, high") if banded else ()
+    columns += ("label",) if labelled else ()
+    columns += ("caption",) if called else ()
+    rows: list[tuple[str | float | None, ...]] = []
+    for trace in plot.traces:
+        for i, (x, value) in enumerate(zip(trace.x, trace.y, strict=True)):
+            cells: tuple[str | float | None, ...] = (trace.name, x, value)
+            cells += (_at(trace.low, i), _at(trace.high, i)) if banded else ()
+            label = _at(trace.labels, i)
+            cells += (label,) if labelled else ()
+            cells += ((captions or {}).get(str(label)) if trace.items else None,) if called else ()
+            rows.append(cells)
+    rows += [(name, at) + (None,) * (len(columns) - 2) for name, at in plot.dashed.items()]
+    return Table(columns, tuple(rows))
+
+
+def _at(values: Sequence[Any], place: int) -> Any:
+    return values[place] if values else None
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+# --- traces --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tells a trace from the others: colour, symbol and dash together."""
+
+    colour: str
+    symbol: str
+    dash: str
+
+
+def _looks(traces: Sequence[Trace]) -> list[Look]:
+    """A look for each trace: what has a colour of its own everywhere keeps it, others take what is left in order."""
+    taken = {KNOWN[t.name] for t in traces if t.name in KNOWN}
+    free = (i for i in itertools.count() if i not in taken)
+    found: list[Look] = []
+    for trace in traces:
+        if trace.mark == "links" or trace.name.endswith(YARDSTICK):
+            found.append(Look(INK, "circle-open", MARKED[sum(f.colour == INK for f in found) % len(MARKED)]))
+            continue
+        place = KNOWN[trace.name] if trace.name in KNOWN else next(free)
+        found.append(Look(*(cycle[place % len(cycle)] for cycle in (PALETTE, SYMBOLS, DASHES))))
+    return found
+
+
+def _drawn(
+    plot: Plot, trace: Trace, look: Look, captions: Mapping[str, str], spacing: float | None
+) -> Iterator[dict[str, Any]]:
+    """What plotly draws for one trace: perhaps a band under it, and the trace."""
+    name = shown(trace.name)
+    x = [shown(v) if isinstance(v, str) else v for v in trace.x]
+    if trace.mark == "links":
+        thin = {"mode": "lines", "line": {"color": look.colour, "width": 1}, "opacity": 0.45, "hoverinfo": "skip"}
+        yield {"type": "scatter", "name": name, "x": _broken(x), "y": _broken(trace.y)} | thin
+        return
+    common: dict[str, Any] = {"name": name, "legendgroup": name, "x": x, "y": list(trace.y)}
+    common |= _hover(plot, trace, captions)
+    if trace.mark == "line" and trace.low and not any(isinstance(v, str) for v in trace.x):
+        yield _band(trace, look.colour)
+    elif trace.low:
+        # A whisker in its bar's colour would be lost within the bar.
+        common["error_y"] = _spread(trace, INK if trace.mark == "bars" else look.colour)
+    marker: dict[str, Any] = {"color": look.colour, "symbol": look.symbol}
+    if trace.mark == "bars":
+        overlaid = spacing is not None and sum(t.mark == "bars" for t in plot.traces) > 1
+        edge = {"width": int(overlaid), "color": look.colour}
+        marker = {"color": look.colour, "opacity": 0.55 if overlaid else 0.9, "line": edge}
+        yield common | {"type": "bar", "width": spacing, "marker": marker, "textposition": "none"}
+    elif trace.mark == "line":
+        line = {"color": look.colour, "width": 2.5, "dash": look.dash}
+        mode = "lines+markers" if 2 < len(x) <= FEW else "lines"
+        yield common | {"type": "scatter", "mode": mode, "line": line, "marker": marker | {"size": 7}}
+    else:
+        many = len(x) > MANY
+        marker |= {"size": 6 if many else 8, "opacity": 0.6 if many else 0.85, "line": {"width": 0}}
+        yield common | {"type": "scatter", "mode": "markers", "marker": marker}
+
+
+def _band(trace: Trace, colour: str) -> dict[str, Any]:
+    """The 95 % band as a closed outline: there along the low edge, back along the high one."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    found: dict[str, Any] = {"x": [*trace.x, *reversed(trace.x)], "y": [*trace.low, *reversed(trace.high)]}
+    found |= {"type": "scatter", "mode": "lines", "name": f"{shown(trace.name)}, 95 %", "line": {"width": 0}}
+    found |= {"fill": "toself", "fillcolor": f"rgba({red},{green},{blue},{BAND})"}
+    return found | {"legendgroup": shown(trace.name), "showlegend": False, "hoverinfo": "skip"}
+
+
+def _spread(trace: Trace, colour: str) -> dict[str, Any]:
+    """The 95 % interval of each point as a whisker; one that does not hold its point ends there."""
+    above = [max(high - y, 0.0) for y, high in zip(trace.y, trace.high, strict=True)]
+    below = [max(y - low, 0.0) for y, low in zip(trace.y, trace.low, strict=True)]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "color": colour}
+
+
+def _broken(values: Sequence[Any]) -> list[Any]:
+    """a, b, c, d -> a, b, nothing, c, d, nothing: a line breaks where there is nothing."""
+    return [v for i in range(0, len(values) - 1, 2) for v in (values[i], values[i + 1], None)]
+
+
+def _spacing(plot: Plot) -> float | None:
+    """How wide bars over numbers are: the least distance of two; None where bars stand over names, or one."""
+    places = sorted({v for t in plot.traces if t.mark == "bars" for v in t.x if not isinstance(v, str)})
+    if "x" in plot.log or any(isinstance(v, str) for t in plot.traces if t.mark == "bars" for v in t.x):
+        return None
+    return min((b - a for a, b in zip(places, places[1:], strict=False)), default=None)
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+def shown(text: object) -> str:
+    """Text that plotly shows as it is: it reads a few tags and entities as markup, but knows no `&quot;`."""
+    return html.escape(" ".join(str(text).split()), quote=False)
+
+
+def _hover(plot: Plot, trace: Trace, captions: Mapping[str, str]) -> dict[str, Any]:
+    """What pointing at a point says: its label, both values with the names of their axes, and whose it is."""
+    said = []
+    for axis, name in (("x", plot.x), ("y", plot.y)):
+        form = ":.3~p" if axis in plot.percent else ""
+        said.append(f"{_brief(name)}: %{{{axis}{form}}}")
+    end = "<extra></extra>"
+    if len(plot.traces) > 1:
+        said.append("%{fullData.name}")
+    if not trace.labels:
+        return {"hovertemplate": "<br>".join(said) + end}
+    texts = [_wrapped(captions.get(label, label) if trace.items else label) for label in trace.labels]
+    return {"text": texts, "hovertemplate": "<br>".join(["%{text}", *said]) + end}
+
+
+def _brief(name: str) -> str:
+    """An axis's name without what its brackets explain; a per cent sign before a bracket would be a command."""
+    return shown(name.split(" (", maxsplit=1)[0]).replace("%{", "% {")
+
+
+def _wrapped(text: str) -> str:
+    whole = " ".join(text.split())
+    short = whole if len(whole) <= CAPTION else whole[: CAPTION - 1] + "…"
+    return "<br>".join(shown(line) for line in textwrap.wrap(short, HOVER_LINE)) or " "
+
+
+def _amount(value: float, percent: bool) -> str:
+    return f"{value:.3g}".replace("e+0", "e") if not percent else f"{value:.1%}"
+
+
+# --- the frame -----------------------------------------------------------------------------------------------------
+
+
+def _layout(plot: Plot) -> dict[str, Any]:
+    layout: dict[str, Any] = {
+        "template": "none",
+        "height": (SQUARE if plot.square else HEIGHT) + ENTRY * max(0, len(plot.traces) + len(plot.dashed) - 4),
+        "margin": {"l": 60, "r": 48, "t": 24, "b": 56},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 13, "family": FONT},
+        "hoverlabel": HOVER,
+        # A column at the right: a row would lie on the legend.
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": PALETTE[0]},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "maxheight": 0.6},
+        "showlegend": len(plot.traces) > 1 or bool(plot.dashed),
+        "barmode": "overlay" if _spacing(plot) is not None else "group",
+        "bargap": 0.02 if _spacing(plot) is not None else 0.25,
+        "xaxis": _axis(plot, "x"),
+        "yaxis": _axis(plot, "y"),
+    }
+    if plot.square:
+        # A length means the same along both axes only where they have one scale.
+        layout["xaxis"] |= {"constrain": "domain"}
+        layout["yaxis"] |= {"constrain": "domain", "scaleanchor": "x"}
+    return layout
+
+
+def _axis(plot: Plot, axis: str) -> dict[str, Any]:
+    name = plot.x if axis == "x" else plot.y
+    # A long name breaks before what its brackets explain, or else where it must.
+    parts = [name] if len(name) <= TITLE_LINE else name.replace(" (", "\n(", 1).split("\n")
+    title = "<br>".join(shown(line) for part in parts for line in textwrap.wrap(part, TITLE_LINE))
+    found: dict[str, Any] = {"title": {"text": title, "standoff": 12, "font": {"size": 14}}, "automargin": True}
+    found |= {"gridcolor": LINE, "zerolinecolor": LINE, "linecolor": LINE}
+    if axis in plot.log:
+        found |= {"type": "log"} | _log_ticks(plot, axis)
+    if axis in plot.percent:
+        found["tickformat"] = ".3~p"
+    values = [v for t in plot.traces for v in (t.x if axis == "x" else t.y)]
+    numbers = [v for v in values if not isinstance(v, str)]
+    if len(numbers) < len(values):
+        found |= {"type": "category"}
+    elif axis == "x" and axis not in plot.log and _whole(numbers) and max(numbers) - min(numbers) <= TICKED:
+        # There is nothing between 2 and 3 dimensions.
+        found["dtick"] = 1
+    return found
+
+
+def _whole(values: Sequence[float]) -> bool:
+    return bool(values) and all(float(v).is_integer() for v in values)
+
+
+def _log_ticks(plot: Plot, axis: str) -> dict[str, Any]:
+    """Where a logarithmic axis has ticks: at few values, at each; else at 1, 10, 100, without the digits between."""
+    values = sorted({v for t in plot.traces for v in (t.x if axis == "x" else t.y) if not isinstance(v, str) and v > 0})
+    if axis == "x" and 0 < len(values) <= FEW and all(b > 1.3 * a for a, b in zip(values, values[1:], strict=False)):
+        return {"tickmode": "array", "tickvals": values, "ticktext": [f"{v:,.6g}" for v in values]}
+    return {"dtick": 1} if values and values[-1] >= 100 * values[0] else {}

@@ -1,0 +1,36 @@
+"""Recipes as evaluations take them: known before any work begins, and in the precision that numbers are reported in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mmretrieval import catalog
+from mmretrieval.recipe import parse
+
+TRANSDUCTIVE = " (transductive)"
+
+
+def encoders_of(recipes: Sequence[str]) -> tuple[str, ...]:
+    """The encoders of all recipes; a bad recipe or unknown encoder is refused before any work."""
+    found = tuple(dict.fromkeys(spec for text in recipes for spec in parse(text).encoders))
+    for spec in found:
+        catalog.card(spec)
+    return found
+
+
+def in_full_precision(text: str) -> str:
+    """The recipe with precision=fp32 wherever a model would run faster and rougher, and nobody has chosen that."""
+    chosen = parse(text)
+    sources = tuple(replace(s, encoder=catalog.in_full_precision(s.encoder)) for s in chosen.sources)
+    transforms, rerankers = (
+        tuple(replace(s, model=s.model and catalog.in_full_precision(s.model)) for s in stages)
+        for stages in (chosen.transforms, chosen.rerankers)
+    )
+    exact = replace(chosen, sources=sources, transforms=transforms, rerankers=rerankers)
+    return text if exact == chosen else str(exact)
+
+
+def transductive(text: str) -> str:
+    """What stands behind a recipe whose answers to one query depend on the others asked with it; else nothing."""
+    return TRANSDUCTIVE if parse(text).transductive else ""

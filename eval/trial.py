@@ -1,0 +1,167 @@
+"""Recipes on two halves of a dataset's queries, by engines that were never fitted on what they are asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eval import judging
+from eval.dataset import FORMS, Asked, Dataset
+from eval.judging import Shelf
+from eval.metrics import per_query
+from eval.runs import trec_scores
+from mmretrieval.errors import BadRecipe, DatasetError
+
+if TYPE_CHECKING:
+    from mmretrieval.bank import Bank
+    from mmretrieval.engine import Engine
+    from mmretrieval.recipe import Recipe
+    from mmretrieval.types import Query
+
+LEAST = 8  # queries in each half, below which no difference could be shown
+TIMED = 32  # queries that a time is taken over
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a recipe makes of the space: distance of the centres of pictures and words, and its hubs."""
+
+    gap: float | None
+    hubness: float
+    never: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a recipe takes: milliseconds a query beside embedding it (median of rounds), and bytes an item's vector.
+
+    `slower` is the median difference from the plain recipe in the same round, 0 where not every round was slower by
+    more than a tenth: then it may be the machine's noise.
+    """
+
+    milliseconds: float
+    item_bytes: float
+    slower: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """Queries ready to be posed, beside what they are in the dataset."""
+
+    asked: tuple[Asked, ...]
+    queries: tuple[Query, ...]
+
+
+class Trial:
+    """One dataset's halves, and engines that have never seen the queries they are asked."""
+
+    def __init__(self, dataset: Dataset, shelf: Shelf, metric: str, halves: tuple[Posed, Posed, Posed]) -> None:
+        self.dataset, self.shelf, self.metric = dataset, shelf, metric
+        self.first, self.second, self.held = halves
+        own = dataset.bank
+        self.engines = (
+            self._engine("one quarter of the queries", (*own, *self.second.asked), self.first),
+            self._engine("one quarter of the queries", (*own, *self.first.asked), self.second),
+            self._engine("the fitting half of the queries", (*own, *self.first.asked, *self.second.asked), self.held),
+        )
+        self.bank = len(self.engines[2].spaces.bank.queries)
+
+    def _engine(self, name: str, bank: Sequence[Asked], judged: Posed) -> Engine:
+        from mmretrieval.engine import Engine
+
+        known = {judging.asks(query) for query in judged.asked}
+        kept = [query for query in bank if judging.asks(query) not in known]
+        made: Bank = judging.as_bank(name, kept, self.dataset, self.shelf)
+        return Engine(self.shelf.library, exact=True, bank=made, remember=True)
+
+    def fitted(self, recipe: Recipe) -> dict[str, float]:
+        """The metric of each query of the fitting half, each quarter judged with the other as its bank."""
+        return self._values(self.engines[0], self.first, recipe) | self._values(self.engines[1], self.second, recipe)
+
+    def held_out(self, recipe: Recipe) -> dict[str, float]:
+        """The metric of each query of the held-out half."""
+        return self._values(self.engines[2], self.held, recipe)
+
+    def _values(self, engine: Engine, posed: Posed, recipe: Recipe) -> dict[str, float]:
+        ranked, _ = judging.answers(engine, self.shelf, posed.asked, posed.queries, recipe, 100)
+        qrels = {q.id: self.dataset.qrels.get(q.id, {}) for q in posed.asked}
+        return {q: values[self.metric] for q, values in per_query(qrels, trec_scores(ranked).scores).items()}
+
+    def seconds(self, recipe: Recipe) -> float:
+        """How long some held-out queries take, with their embeddings and all that is fitted at hand."""
+        queries = self.held.queries[:TIMED]
+        for source in recipe.sources:
+            self.engines[2].spaces.get(source.encoder, recipe)
+        started = time.perf_counter()
+        self.engines[2].rank(queries, recipe, k=10)
+        return (time.perf_counter() - started) / len(queries)
+
+    def item_bytes(self, recipe: Recipe) -> float:
+        """What a vector of an item takes under a recipe, with what a correction keeps beside it."""
+        from mmretrieval.spaces import Space
+        from mmretrieval.store.corrected import CorrectedStore
+
+        total = 0.0
+        for source in recipe.sources:
+            space = self.engines[2].spaces.get(source.encoder, recipe)
+            if not isinstance(space, Space):
+                raise BadRecipe(f"{source.encoder} gives several vectors for each item: fix compares one")
+            total += space.transforms[-1].item_bytes if space.transforms else 4.0 * space.encoder.card.dim
+            if isinstance(space.store, CorrectedStore):
+                total += space.store.correction.item_bytes
+        return total
+
+    def geometry(self, recipe: Recipe) -> Geometry | None:
+        """What a recipe makes of the space of its first encoder, before reranking; the held-out queries ask."""
+        from mmretrieval import geometry
+        from mmretrieval.spaces import Space
+        from mmretrieval.store.corrected import CorrectedStore, dots
+        from mmretrieval.store.exact import ExactStore
+
+        source = recipe.sources[0]
+        posed = self.engines[2].posed(source.encoder, recipe, self.held.queries)
+        space = posed.space
+        if not isinstance(space, Space) or not isinstance(space.store, ExactStore):
+            return None
+        matrices = space.store.matrices
+        gap = None
+        if {"visual", "text"} <= matrices.keys():
+            gap = float(np.linalg.norm(geometry.centroid_gap(matrices["visual"].rows, matrices["text"].rows)))
+        view = source.view if source.view != "all" else space.views[0]
+        rows = np.asarray(posed.rows, dtype=np.float32)
+        scored = isinstance(space.store, CorrectedStore)
+        scores = space.store.corrected(view, rows) if scored else dots(rows, matrices[view].rows)  # type: ignore[union-attr]
+        top = np.argpartition(-scores, min(10, scores.shape[1] - 1), axis=1)[:, :10]
+        counts = np.bincount(top.ravel(), minlength=scores.shape[1]).astype(np.float64)
+        spread = counts.std()
+        skew = float((((counts - counts.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
+        return Geometry(gap, skew, float((counts == 0).mean()))
+
+
+def halves(dataset: Dataset, shelf: Shelf, seed: int) -> tuple[Posed, Posed, Posed]:
+    """The judged queries as two quarters to fit on and one half to judge on, each with its share of each form.
+
+    Queries that ask the same thing in other spelling, or by another file of the same picture, stay together.
+    """
+    generator = np.random.default_rng([seed, len(dataset.judged)])
+    taken: tuple[list[Asked], list[Asked], list[Asked]] = ([], [], [])
+    for form in FORMS:
+        alike: dict[tuple[tuple[str, str, bool], ...], list[Asked]] = {}
+        for query in dataset.judged:
+            if query.form == form:
+                alike.setdefault(judging.asks(query), []).append(query)
+        groups = list(alike.values())
+        for place, i in enumerate(generator.permutation(len(groups))):
+            taken[(2, 0, 2, 1)[place % 4]].extend(groups[i])
+    if min(len(taken[0]) + len(taken[1]), len(taken[2])) < LEAST:
+        raise DatasetError(
+            f"{dataset.name} has {len(dataset.judged)} judged queries: at least {2 * LEAST} are needed to choose on "
+            "one half and to judge on the other"
+        )
+    order = [sorted(some, key=lambda q: q.id) for some in taken]
+    first, second, held = (Posed(tuple(s), tuple(judging.as_queries(s, dataset, shelf))) for s in order)
+    return first, second, held

@@ -1,0 +1,98 @@
+"""What `calibration` says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mmretrieval.diagnostics.sampling import caution
+
+if TYPE_CHECKING:
+    from mmretrieval.diagnostics.calibration import Group, Mix
+
+# The first places of a list, which people look at.
+K = 10
+# A view's share of the first places is said to be off from so far on.
+FAR = 0.1
+# The kind of question that is spoken of, in order of what people ask.
+KINDS = ("text", "composed", "image", "caption")
+
+
+def sentence(
+    groups: Sequence[Group],
+    mixes: Sequence[Mix],
+    numbers: Mapping[str, float | None],
+    intervals: Mapping[str, tuple[float, float]],
+) -> str:
+    group = min(groups, key=lambda g: KINDS.index(g.kind) if g.kind in KINDS else len(KINDS))
+    low, high = intervals[f"{group.name}.auc"]
+    even = numbers[f"{group.name}.even"]
+    more = (
+        f"one of the first {K} answers is more likely relevant than not from a score of {even:.2f} on"
+        if even is not None
+        else "from which score on an answer is more likely relevant than not cannot be said from these"
+    )
+    said = (
+        f"Over {len(group.asked)} {group.kind} questions, a relevant item scores higher by {group.label} than an "
+        f"irrelevant one in {numbers[f'{group.name}.auc_within']:.1%} of comparisons within a question and in "
+        f"{numbers[f'{group.name}.auc']:.1%} across questions (95 % interval {low:.1%} to {high:.1%}; 50 % is "
+        f"chance); {more}."
+    )
+    mixed = [_of_mix(mix, numbers) for mix in mixes if not mix.rival and mix.kind == group.kind]
+    return " ".join([said, *mixed]) + caution(len(group.asked))
+
+
+def _of_mix(mix: Mix, numbers: Mapping[str, float | None]) -> str:
+    view = "text" if "text" in mix.names else mix.names[-1]
+    label = mix.labels[mix.names.index(view)]
+    share, due = numbers[f"{mix.group}.{view}_share"], numbers[f"{mix.group}.{view}_expected"]
+    after = numbers.get(f"{mix.group}.{view}_share_centred")
+    centred = f", and {after:.0%} after mean-centring" if after is not None else ""
+    return (
+        f"In one list of all views, {share:.0%} of the first {K} answers to {mix.kind} questions are {label}, which "
+        f"are {due:.0%} of what is listed{centred}."
+    )
+
+
+def advice(
+    groups: Sequence[Group],
+    mixes: Sequence[Mix],
+    numbers: Mapping[str, float | None],
+    intervals: Mapping[str, tuple[float, float]],
+) -> tuple[str, tuple[str, ...]]:
+    """What to try where scores of different questions, or of different modalities, are on different scales."""
+    sentences: list[str] = []
+    stages: list[str] = []
+    taken, mended = [], []
+    for mix in mixes:
+        view = "text" if "text" in mix.names else mix.names[-1]
+        due, key = numbers[f"{mix.group}.{view}_expected"], f"{mix.group}.{view}_share"
+        now, after = numbers[key], numbers.get(f"{key}_centred")
+        if due is None or now is None or mix.rival or abs(now - due) <= FAR:
+            continue
+        taken.append(mix.kind)
+        if after is not None and abs(after - due) < abs(now - due) / 2:
+            mended.append(mix.kind)
+    if taken:
+        helps = f"center mends most of it for {_listed(mended)} ones" if mended else "center mends less than half of it"
+        sentences.append(
+            f"One modality takes the first places of a mixed list for {_listed(taken)} questions: search views apart, "
+            f"as @all does; {helps}."
+        )
+        stages += ["center"] if mended else []
+    for group in groups:
+        across, own = numbers[f"{group.name}.auc"], numbers[f"{group.name}.auc_within"]
+        if across is not None and own is not None and intervals[f"{group.name}.auc"][1] < own:
+            sentences.append(
+                "Scores tell more within a question than across questions, so that no one threshold suits all: csls "
+                "takes off how near a question is to everything."
+            )
+            stages.append("csls")
+            break
+    if not sentences:
+        sentences.append("Scores of different questions are about as comparable as those of one.")
+    return " ".join(sentences), tuple(stages)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,88 @@
+"""What a diagnostic looks at: a space's rows by view, and perhaps questions, reference queries and a second space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mmretrieval.errors import RetrievalError
+from mmretrieval.reference import Reference
+from mmretrieval.store.exact import Matrix
+from mmretrieval.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Queries as composed rows (q, d), each with its id, its kind and the ids of the items that answer it.
+
+    Kinds are "text", "image" and "composed", or "caption" where an item's own words stand for a query. `relevant` is
+    empty for a query of which nothing is known. `excluded` are items that are no answers to a query (the picture that
+    it shows, where that is in the library); it may be left empty.
+    """
+
+    rows: Array
+    ids: tuple[str, ...]
+    kinds: tuple[str, ...]
+    relevant: tuple[frozenset[str], ...]
+    excluded: tuple[frozenset[str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One space as a diagnostic sees it: rows (n, d) by view, with ids that rise; they need not be unit.
+
+    `views` are in an order that counts: the first two are the two modalities that are compared (in a library visual
+    and text). `searched` is the view that questions are asked of. `name` is the recipe or the files. `reference` is
+    what corrections are fitted on: its queries are none of the questions. `rival` is the same library as a second
+    encoder sees it.
+    """
+
+    views: Mapping[str, Matrix]
+    searched: str
+    name: str = ""
+    questions: Questions | None = None
+    reference: Reference | None = None
+    rival: Subject | None = None
+    # A class of each item (a tag of its metadata), for what compares clusters with classes; may be empty.
+    classes: Mapping[str, str] = field(default_factory=dict)
+    # How a view is called in sentences and plots.
+    labels: Mapping[str, str] = field(default_factory=lambda: {"visual": "pictures", "text": "words"})
+
+    def label(self, view: str) -> str:
+        """What to call a view before people."""
+        return self.labels.get(view, view)
+
+    def pairs(self, names: Sequence[str] | None = None, least: int = 2) -> tuple[dict[str, Array], tuple[str, ...]]:
+        """The rows of the items that have all these views (default: all views but the joint one), and their ids.
+
+        Row i of each is item i. Raises RetrievalError where there are fewer than two views, or than `least` items.
+        """
+        wanted = [v for v in self.views if v != "joint"] if names is None else list(names)
+        held = [v for v in wanted if v in self.views and len(self.views[v].ids)]
+        if len(held) < max(2, len(wanted)):
+            has = " and ".join(held) or "no"
+            raise RetrievalError(
+                f"{self.name or 'this space'} has only {has} vectors, and this compares at least two views of the same "
+                "items: add pictures with captions (captions.jsonl, or NAME.txt beside each), or documents"
+            )
+        ids = sorted(set.intersection(*(set(self.views[v].ids) for v in held)))
+        if len(ids) < least:
+            raise RetrievalError(
+                f"{len(ids)} items have {' and '.join(held)} vectors, and this needs at least {least}: add pictures "
+                "with captions, or documents"
+            )
+        return {v: np.asarray(self.views[v].rows[self.views[v].places(ids)]) for v in held}, tuple(ids)
+
+    def asked(self) -> tuple[Questions, Matrix]:
+        """The questions and what they are asked of. Raises RetrievalError where there are none."""
+        if self.questions is None or not len(self.questions):
+            raise RetrievalError(
+                f"{self.name or 'this space'} has no questions to ask: take a dataset, or a library whose pictures "
+                "have captions"
+            )
+        return self.questions, self.views[self.searched]

@@ -1,0 +1,450 @@
+"""The spaces of a library as recipes see them: stores and queries after transforms and corrections, fitted and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmretrieval import catalog, saved
+from mmretrieval.bank import Bank, nulls
+from mmretrieval.embedding import check_readable
+from mmretrieval.errors import BadQuery, BadRecipe, CannotRead, LibraryBusy, StoreError
+from mmretrieval.late_space import LateSpace
+from mmretrieval.library import Library
+from mmretrieval.library.index import OPTIMISE_FROM
+from mmretrieval.part_rows import PartRows, part_rows
+from mmretrieval.provenance import versions
+from mmretrieval.recipe import Recipe, Stage
+from mmretrieval.reference import Reference
+from mmretrieval.search import AS_AN_ENTRY, CORRECTIONS, JOINT
+from mmretrieval.search.compose import read_together
+from mmretrieval.store.corrected import CorrectedStore
+from mmretrieval.store.exact import ExactStore, Matrix
+from mmretrieval.store.materialised import ABOUT, MaterialisedStore, build
+from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.types import VIEWS, Array, Card, Encoder, Modality, Query, Transform, VectorStore, View
+
+# The null bank's scores are taken against at most this many items of a view, evenly spaced by id.
+NULL_ITEMS = 10_000
+# By how much of its items a view may change before a page takes the null bank's scores, and fits transforms, again.
+DRIFT = 0.02
+# Transformed items are held in memory up to so many bytes.
+KEPT_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Null:
+    """How the null bank scores on a view: mean and deviation, and the state of the view that they belong to."""
+
+    mean: float
+    deviation: float
+    change: int
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """The items of a space, and of those that its transforms lead to, and which change of the ledger each is of."""
+
+    changes: tuple[int, ...]
+    items: Mapping[str, Mapping[View, Matrix]]
+
+    @property
+    def count(self) -> int:
+        """How many vectors there are in all."""
+        return sum(len(m.ids) for matrices in self.items.values() for m in matrices.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a recipe's transforms and correction are for one state of a space."""
+
+    changes: tuple[int, ...]  # of the space, and of those that its transforms lead to
+    count: int
+    transforms: tuple[Transform, ...]
+    store: ExactStore
+    reference: Reference
+
+    @property
+    def size(self) -> int:
+        """How many bytes its items take in memory."""
+        return sum(matrix.rows.nbytes for matrix in self.store.matrices.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """One encoder's space as a recipe sees it, ready to search; `raw` is its store before any transform.
+
+    `reference` is what a correction is fitted on here, where the space is transformed or corrected.
+    """
+
+    encoder: Encoder
+    store: VectorStore
+    raw: VectorStore
+    transforms: tuple[Transform, ...] = ()
+    reference: Reference | None = None
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """The views that at least one item has; asked of the store once."""
+        return tuple(v for v in VIEWS if self.store.count(v))
+
+    def asked(self, queries: Sequence[Query], composer: Stage) -> PartRows:
+        """The parts of queries as the encoder gave them, words and pictures read together where the composer says."""
+        return part_rows(self.encoder, together(self.encoder, queries, composer), self._item)
+
+    def composed(self, asked: PartRows, composer: Stage, *, blank: bool = False) -> Array:
+        """Each query as one row (n, d): its parts transformed by modality, and composed (see PartRows)."""
+        for transform in self.transforms:
+            asked = asked.turned(transform)
+        return asked.composed(composer, blank=blank)
+
+    def _item(self, ident: str) -> tuple[Modality, Array]:
+        """What an item stands for as a query: its pixels, or its words where it has no pixels."""
+        modalities: tuple[tuple[View, Modality], ...] = (("visual", "image"), ("text", "text"), ("joint", "image"))
+        for view, modality in modalities:
+            rows, present = self.raw.rows(view, [ident])
+            if present[0]:
+                return modality, rows[0]
+        raise BadQuery(
+            f"item {ident} has no vector of {self.encoder.card.name}: it was removed, or is not embedded yet"
+        )
+
+
+class Spaces:
+    """The spaces of one library. `exact` scans every vector instead of asking an index.
+
+    `bank`: the reference queries that transforms and corrections are fitted on (default: generic captions).
+    """
+
+    def __init__(self, library: Library, *, exact: bool, bank: Bank | None = None) -> None:
+        self.library, self.exact, self.bank = library, exact, bank or nulls()
+        self._lock = threading.Lock()
+        self._fits: dict[tuple[Any, ...], Fitted] = {}
+        self._nulls: dict[tuple[Any, ...], Null] = {}
+        self._opened: dict[Path, tuple[MaterialisedStore, tuple[Transform, ...]]] = {}
+
+    def get(self, spec: str, recipe: Recipe) -> Space | LateSpace:
+        """The space of one of the library's encoders under a recipe; what has to be fitted is fitted here."""
+        card = self.library.card(spec)
+        encoder = catalog.load(spec)
+        if card.multi:
+            return LateSpace(encoder, self.library.late_store(spec, exact=self.exact))
+        raw = self.library.exact_store(spec) if self.exact else self.library.store(spec)
+        if not recipe.transforms and recipe.correction is None:
+            return Space(encoder, raw, raw)
+        with self._lock:
+            if (over_index := self._materialised(spec, encoder, recipe)) is not None:
+                return over_index
+            fitted = self._fitted(spec, encoder, recipe)
+        return Space(encoder, fitted.store, raw, fitted.transforms, fitted.reference)
+
+    def reference(self, spec: str, composer: Stage) -> Reference:
+        """What the first transform of a space is fitted on: its items and the bank, as the encoder gave them."""
+        rows = self._bank_rows(catalog.load(spec), self.bank, composer)
+        return Reference(self.library.matrices(spec), rows.by_modality(), rows.composed(composer, blank=True))
+
+    def null(self, space: Space | LateSpace, view: View, recipe: Recipe) -> tuple[float, float]:
+        """Mean and deviation of the null bank's scores on a view.
+
+        An exact engine takes them from the library as it is. Another keeps them until the view has grown or shrunk by
+        DRIFT, so that searching while files come in does not read the library again after every batch.
+        """
+        if "text" not in space.encoder.card.reads:
+            return 0.0, 1.0  # it cannot read the bank; and of its one view, the pixels', any scale keeps the order
+        name = space.encoder.card.space
+        key = (name, recipe.transforms, recipe.composer, recipe.correction, view)
+        change, count = self.library.ledger.last_change(name), space.store.count(view)
+        known = self._nulls.get(key)
+        if known is not None and (known.change == change or (not self.exact and _near(count, known.count))):
+            return known.mean, known.deviation
+        if isinstance(space, LateSpace):
+            scores = space.null_scores(view, self.library.ledger.items_with(name, view))
+        else:
+            scores = self._null_scores(space, view, recipe.composer)
+        deviation = float(scores.std()) if scores.size else 0.0
+        mean = float(scores.mean()) if scores.size else 0.0
+        self._nulls[key] = Null(mean, deviation if deviation > 1e-9 else 1.0, change, count)
+        return self._nulls[key].mean, self._nulls[key].deviation
+
+    def _null_scores(self, space: Space, view: View, composer: Stage) -> npt.NDArray[np.float64]:
+        """The scores (q, n) of the null bank's queries against those of the items, evenly spaced, that are there."""
+        rows = self._bank_rows(space.encoder, nulls(), composer)
+        bank = space.composed(rows, composer, blank=True)
+        if isinstance(space.store, ExactStore):
+            items = space.store.matrices[view].rows
+            step = max(1, -(-len(items) // NULL_ITEMS))
+            if isinstance(space.store, CorrectedStore):
+                # Corrections look at all items; float32 products are exact enough for a mean and a deviation.
+                scores = space.store.correction.scores(view, (bank @ items.T).astype(np.float64))
+                return scores[:, ::step]
+            items = items[::step]
+        else:
+            ids = self.library.ledger.items_with(space.encoder.card.space, view)
+            some = ids[:: max(1, -(-len(ids) // NULL_ITEMS))]
+            if isinstance(space.store, MaterialisedStore):
+                # A correction that the rows hold is part of the scores here too, as it is in a scan.
+                bank = space.store.asked(bank)
+                items, present = space.store.entries(view, some)
+            else:
+                items, present = space.store.rows(view, some)
+            items = items[present]
+        found: npt.NDArray[np.float64] = bank.astype(np.float64) @ items.astype(np.float64).T
+        return found
+
+    # --- fitting ---------------------------------------------------------------------------------------------------
+
+    def _fitted(self, spec: str, encoder: Encoder, recipe: Recipe) -> Fitted:
+        states = self._states(spec, recipe)
+        key = (spec, recipe.transforms, recipe.composer, recipe.correction)
+        known = self._fits.get(key)
+        if known is not None and known.changes == states.changes:
+            self._fits[key] = self._fits.pop(key)  # the last to be asked is the last to go
+            return known
+        near = known is not None and not self.exact and _near(states.count, known.count)
+        kept = known if near else None
+        # What belongs to an earlier state of this space is of no use any more.
+        self._fits = {k: v for k, v in self._fits.items() if k[0] != spec or v.changes[0] == states.changes[0]}
+        made = self._fit_all(spec, encoder, recipe, states, kept.transforms if kept else None)
+        # Transforms that were kept belong to the count that they were fitted to, else many small steps would add up.
+        self._fits[key] = replace(made, count=kept.count) if kept else made
+        self._make_room()
+        return self._fits[key]
+
+    def _make_room(self) -> None:
+        """Lets the oldest transformed spaces go, so that asking many recipes does not fill the memory."""
+        sizes = {key: fitted.size for key, fitted in self._fits.items()}
+        for key in list(self._fits)[:-1]:
+            if sum(sizes.values()) <= KEPT_BYTES:
+                break
+            del self._fits[key], sizes[key]
+
+    def _states(self, spec: str, recipe: Recipe) -> States:
+        targets = [stage.model for stage in recipe.transforms if stage.model]
+        held = {name: self.library.scanned(name)[:2] for name in (spec, *targets)}
+        return States(tuple(change for change, _ in held.values()), {name: items for name, (_, items) in held.items()})
+
+    def _facts(self, encoder: Encoder, recipe: Recipe, changes: tuple[int, ...]) -> dict[str, Any]:
+        """What decides how the stages of a recipe come out, but for the stages themselves."""
+        return {
+            "space": encoder.card.space,
+            "changes": list(changes),
+            "bank": {"name": self.bank.name, "digest": self.bank.digest, "queries": len(self.bank.queries)},
+            "composer": str(recipe.composer),
+            "code": saved.code_digest(),
+        }
+
+    def _fit_all(
+        self, spec: str, encoder: Encoder, recipe: Recipe, states: States, kept: tuple[Transform, ...] | None
+    ) -> Fitted:
+        composer, facts = recipe.composer, self._facts(encoder, recipe, states.changes)
+        items = dict(states.items[spec])
+        rows = self._bank_rows(encoder, self.bank, composer)
+        transforms: list[Transform] = []
+        for place, stage in enumerate(recipe.transforms):
+            target = self._target(stage.model, composer, states) if stage.model else None
+            reference = Reference(items, rows.by_modality(), rows.composed(composer, blank=True), target)
+            run, after = TRANSFORMS[stage.name].run, recipe.transforms[:place]
+            made = kept[place] if kept else self._fit(run, reference, stage, after, facts)
+            turned = target.items if target else items
+            items = {view: Matrix(m.ids, made.items(view, m.rows)) for view, m in turned.items()}
+            rows = rows.turned(made)
+            transforms.append(made)
+        reference = Reference(items, rows.by_modality(), rows.composed(composer, blank=True))
+        store = ExactStore(items, self.library.select)
+        if recipe.correction is not None:
+            correct = CORRECTIONS[recipe.correction.name].run
+            if kept:
+                # Not what is kept on disk for this state: that follows transforms fitted to this state too.
+                correction = correct(reference, *recipe.correction.arguments)
+            else:
+                correction = self._fit(correct, reference, recipe.correction, recipe.transforms, facts)
+            store = CorrectedStore(items, self.library.select, correction)
+        return Fitted(states.changes, states.count, tuple(transforms), store, reference)
+
+    def _target(self, spec: str, composer: Stage, states: States) -> Reference:
+        card = self.library.card(spec)
+        if card.multi:
+            raise BadRecipe(f"{card.name} gives several vectors for each item: align to an encoder that gives one")
+        rows = self._bank_rows(catalog.load(spec), self.bank, composer)
+        return Reference(states.items[spec], rows.by_modality(), rows.composed(composer, blank=True))
+
+    def _fit(
+        self,
+        run: Callable[..., Any],
+        reference: Reference,
+        stage: Stage,
+        after: Sequence[Stage],
+        facts: Mapping[str, Any],
+    ) -> Any:
+        """A stage fitted on this reference: out of the library's folder where it was fitted before."""
+        folder = self._folder(stage, after, facts)
+        if (made := saved.restore(folder)) is not None:
+            return made
+        started = time.perf_counter()
+        made = run(reference, *stage.arguments)
+        held = {view: len(matrix.ids) for view, matrix in reference.items.items()}
+        about = {**facts, "stage": str(stage), "after": [str(s) for s in after], "items": held}
+        about |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
+        try:
+            _sweep(folder.parent, facts)
+            saved.save(folder, made, about)
+        except OSError:
+            pass  # a full disk, or a folder that may only be read: it is fitted again next time
+        return made
+
+    def _folder(self, stage: Stage, after: Sequence[Stage], facts: Mapping[str, Any]) -> Path:
+        name = f"{facts['space']}-{_digest(facts, [*after, stage])}"
+        return self.library.path / "transforms" / name
+
+    # --- indexes of transformed spaces -----------------------------------------------------------------------------
+
+    def materialise(self, spec: str, recipe: Recipe, on_batch: Callable[[int], None] | None = None) -> int:
+        """Builds an index over a space as a recipe transforms it, and removes those of earlier states.
+
+        Gives the number of items. Of corrections only `nnn` can be part of an index, as one more entry of each row.
+        Raises BadRecipe for another one, and for a recipe that changes no item.
+        """
+        encoder = catalog.load(spec)
+        refuse_to_materialise(encoder.card, recipe)
+        fitted = self._fitted(spec, encoder, recipe)
+        items: Mapping[View, Matrix] = fitted.store.matrices
+        if isinstance(fitted.store, CorrectedStore):
+            correction: Any = fitted.store.correction
+            items = {view: Matrix(m.ids, correction.augmented(view, m.rows)) for view, m in items.items()}
+        facts = self._facts(encoder, recipe, fitted.changes)
+        folder = self._index_folder(recipe, facts)
+        with self.library.write_lock():
+            count = build(
+                folder,
+                items,
+                lambda ids: {i: item.payload for i, item in self.library.items_by_id(ids).items()},
+                biased=isinstance(fitted.store, CorrectedStore),
+                about={**facts, "stages": [str(s) for s in _changing(recipe)]},
+                graph_from=OPTIMISE_FROM,
+                on_batch=on_batch,
+            )
+            for other in folder.parent.glob(f"{facts['space']}~*"):
+                if other.is_dir() and _is_stale(other / ABOUT, facts):
+                    shutil.rmtree(other, ignore_errors=True)
+        return count
+
+    def _materialised(self, spec: str, encoder: Encoder, recipe: Recipe) -> Space | None:
+        """The space over an index of the library as it is now, where there is one that this process can own."""
+        if self.exact or not self.library.owns_indexes or not _can_be_index(recipe):
+            return None
+        changes = self._states(spec, recipe).changes
+        facts = self._facts(encoder, recipe, changes)
+        folder = self._index_folder(recipe, facts)
+        if folder not in self._opened:
+            if not (folder / ABOUT).is_file():
+                return None
+            fitted: list[Transform] = []
+            for place, stage in enumerate(recipe.transforms):
+                if (made := saved.restore(self._folder(stage, recipe.transforms[:place], facts))) is None:
+                    return None
+                fitted.append(made)
+            try:
+                self._opened[folder] = (MaterialisedStore(folder), tuple(fitted))
+            except (LibraryBusy, StoreError):
+                return None  # another process has it, or it is spoilt: it is a cache, and a scan gives the same answer
+        store, transforms = self._opened[folder]
+        return Space(encoder, store, self.library.store(spec), transforms)
+
+    def _index_folder(self, recipe: Recipe, facts: Mapping[str, Any]) -> Path:
+        return self.library.path / "index" / f"{facts['space']}~{_digest(facts, _changing(recipe))}"
+
+    def close(self) -> None:
+        """Lets go of the indexes that were opened here."""
+        with self._lock:
+            for store, _ in self._opened.values():
+                store.close()
+            self._opened.clear()
+
+    # --- banks -----------------------------------------------------------------------------------------------------
+
+    def _bank_rows(self, encoder: Encoder, bank: Bank, composer: Stage) -> PartRows:
+        """A bank as an encoder sees it; queries that it cannot read are left out, and a null bank may be left empty."""
+        joint = composer.name == JOINT and encoder.card.joint
+        key = (encoder.card.space, bank.digest, joint)
+        with _BANK_LOCK:
+            if key not in _BANKS:
+                readable = [q for q in together(encoder, bank.queries, composer) if _readable(encoder, q)]
+                _BANKS[key] = part_rows(encoder, readable, _no_item)
+            return _BANKS[key]
+
+
+_BANKS: dict[tuple[str, str, bool], PartRows] = {}
+_BANK_LOCK = threading.Lock()
+
+
+def together(encoder: Encoder, queries: Sequence[Query], composer: Stage) -> Sequence[Query]:
+    """The queries with words set into their pictures, where the encoder reads both and the composer asks for it."""
+    if composer.name == JOINT and encoder.card.joint:
+        return [replace(query, parts=read_together(query.parts)) for query in queries]
+    return queries
+
+
+def _readable(encoder: Encoder, query: Query) -> bool:
+    try:
+        check_readable(encoder.card, [p.content for p in query.parts if p.content is not None], "query")
+    except CannotRead:
+        return False
+    return True
+
+
+def _no_item(ident: str) -> tuple[Modality, Array]:
+    raise BadQuery(f"a reference query names the item {ident}: reference queries are words and pictures of their own")
+
+
+def _near(count: int, known: int) -> bool:
+    return abs(count - known) <= DRIFT * known
+
+
+def refuse_to_materialise(card: Card, recipe: Recipe) -> None:
+    """Raises BadRecipe where an index of a recipe's items would hold nothing of its own, or not all of it."""
+    if card.multi or not _changing(recipe):
+        raise BadRecipe(f"{recipe} changes no vector of an item: the index of the encoder serves it as it is")
+    if not _can_be_index(recipe):
+        raise BadRecipe(f"{recipe}: {recipe.correction} needs all scores of a query, which an index does not give")
+
+
+def _changing(recipe: Recipe) -> list[Stage]:
+    """The stages that an index of transformed items depends on."""
+    return [*recipe.transforms, *([recipe.correction] if recipe.correction else [])]
+
+
+def _can_be_index(recipe: Recipe) -> bool:
+    return recipe.correction is None or recipe.correction.name in AS_AN_ENTRY
+
+
+def _digest(facts: Mapping[str, Any], stages: Sequence[Stage]) -> str:
+    told = {**facts, "stages": [str(stage) for stage in stages]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sweep(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Removes what was fitted to an earlier state of the same space, or by other code."""
+    for other in folder.glob(f"{facts['space']}-*") if folder.is_dir() else ():
+        if _is_stale(other / "value.json", facts):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_stale(file: Path, facts: Mapping[str, Any]) -> bool:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        about = told.get("about", told)
+        return bool(about["changes"][0] != facts["changes"][0] or about["code"] != facts["code"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # spoilt
+        return True

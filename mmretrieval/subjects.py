@@ -1,0 +1,107 @@
+"""What diagnostics look at, out of a library: its spaces as a recipe transforms them, with questions and a bank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mmretrieval.diagnostics.subject import Questions, Subject
+from mmretrieval.engine import Engine
+from mmretrieval.errors import BadRecipe
+from mmretrieval.geometry import unit
+from mmretrieval.library import Library
+from mmretrieval.recipe import Recipe, Source, parse
+from mmretrieval.spaces import Space
+from mmretrieval.store.exact import Matrix
+from mmretrieval.types import Array, Query, View
+
+# Captions that stand for queries: more would tell little more, and cost time with each correction.
+MOST_CAPTIONS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A query with known answers: its kind (text, image, composed) and the ids of the items that answer it."""
+
+    query: Query
+    kind: str
+    relevant: frozenset[str]
+
+
+def of_library(
+    library: Library,
+    recipe: str,
+    *,
+    questions: Sequence[Question] = (),
+    engine: Engine | None = None,
+    classes: str = "",
+    seed: int = 0,
+) -> Subject:
+    """A library's space as a recipe's encoder, view and transforms make it; a second encoder becomes its rival.
+
+    Without `questions` the items' own words ask for their items: at most 2,000 of them, drawn by `seed`. `classes` is
+    the key of the items' metadata that says what class an item is of. `engine` brings a bank of its own (it must be
+    exact); by default it is that of generic captions. What comes after the transforms of a recipe does not count here.
+    Raises BadRecipe for a late-interaction encoder, which has no one row for an item.
+    """
+    chosen = parse(recipe)
+    engine = engine or Engine(library, exact=True)
+    named = _classes(library, classes) if classes else {}
+    seen = [_seen(engine, source, chosen, questions, named, seed) for source in chosen.sources[:2]]
+    return replace(seen[0], rival=seen[1]) if len(seen) > 1 else seen[0]
+
+
+def _seen(
+    engine: Engine,
+    source: Source,
+    recipe: Recipe,
+    questions: Sequence[Question],
+    classes: Mapping[str, str],
+    seed: int,
+) -> Subject:
+    part = Recipe((source,), recipe.transforms, recipe.composer)
+    posed = engine.posed(source.encoder, part, [q.query for q in questions])
+    space = posed.space
+    if not isinstance(space, Space):
+        raise BadRecipe(
+            f"{source.encoder} gives several vectors for each item, and a diagnostic compares one: choose another "
+            "encoder"
+        )
+    reference = space.reference or engine.spaces.reference(source.encoder, recipe.composer)
+    held: dict[str, Matrix] = {view: reference.items[view] for view in space.views}
+    searched: View = source.view if source.view != "all" else ("visual" if "visual" in held else space.views[0])
+    if questions:
+        asked = Questions(
+            np.asarray(posed.rows, dtype=np.float32),
+            tuple(q.query.id for q in questions),
+            tuple(q.kind for q in questions),
+            tuple(q.relevant for q in questions),
+            tuple(q.query.exclude for q in questions),
+        )
+    else:
+        asked = _captions(engine, source.encoder, space, searched, seed)
+    name = ",".join([str(source), *map(str, recipe.transforms)])
+    return Subject(held, searched, name, asked if len(asked) else None, reference, classes=classes)
+
+
+def _captions(engine: Engine, spec: str, space: Space, searched: View, seed: int) -> Questions:
+    """The items' own words as queries for the items themselves, transformed as queries are."""
+    matrices = engine.library.matrices(spec)
+    ids: list[str] = []
+    if "text" in matrices and searched in matrices and searched != "text":
+        ids = sorted(set(matrices["text"].ids) & set(matrices[searched].ids))
+    if len(ids) > MOST_CAPTIONS:
+        drawn = np.random.default_rng([seed, len(ids)]).choice(len(ids), size=MOST_CAPTIONS, replace=False)
+        ids = [ids[i] for i in np.sort(drawn)]
+    if not ids:
+        return Questions(np.empty((0, 0), dtype=np.float32), (), (), ())
+    rows: Array = np.asarray(matrices["text"].rows[matrices["text"].places(ids)])
+    for transform in space.transforms:
+        rows = transform.query("text", rows)
+    return Questions(unit(rows), tuple(ids), ("caption",) * len(ids), tuple(frozenset([i]) for i in ids))
+
+
+def _classes(library: Library, key: str) -> dict[str, str]:
+    return {item.id: str(item.meta[key]) for item in library.items() if item.meta.get(key) not in (None, "")}

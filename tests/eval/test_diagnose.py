@@ -1,0 +1,292 @@
+"""`python -m eval diagnose` from outside: its sources, its JSON, its text, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from eval import diagnosis
+from eval.__main__ import app
+from eval.diagnosis import as_json, figure, number_rows
+from mmretrieval.diagnostics.subject import Subject
+from mmretrieval.errors import RetrievalError
+from mmretrieval.findings import Finding
+from mmretrieval.types import StageRow
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED = (
+    *("centroid_distance", "centroid_cosine", "pair_cosine", "pair_l2", "alignment"),
+    *("uniformity_a", "uniformity_b", "uniformity", "xuniformity", "separability"),
+    *(f"components_{share}_{side}" for share in (90, 95, 99) for side in "ab"),
+    *("effective_rank_a", "effective_rank_b", "intra_cosine_a", "intra_cosine_b"),
+)
+VOLUMES = ("volume_matched_mean", "volume_shuffled_mean", "auc", "own_volume_mean")
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["diagnose", *map(str, arguments)])
+
+
+def said(result: Result, code: int = 0) -> dict[str, Any]:
+    assert result.exit_code == code, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    found: dict[str, Any] = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    return found
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three files of 80 paired rows, each modality away from the others."""
+    chance = np.random.default_rng(0)
+    shared = chance.normal(size=(80, 12))
+    for i, name in enumerate(("image", "text", "sound")):
+        np.save(tmp_path / f"{name}.npy", shared + chance.normal(size=(80, 12)) + 3 * np.eye(12)[i])
+    return [tmp_path / f"{name}.npy" for name in ("image", "text", "sound")]
+
+
+def tiny(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> Finding:
+    """A finding with a group of numbers, one without a value, and numpy's numbers in its basis."""
+    rows = subject.views[subject.searched].rows
+    numbers = {"mean": float(rows.mean()), "none": None, "centered.mean": 0.0, "centered.wide": 2.5}
+    return Finding(
+        "tiny",
+        f"The mean over {len(rows)} rows is what it is.",
+        numbers,
+        intervals={"mean": (-1.0, 1.0), "centered.mean": (-0.5, 0.5)},
+        advice="Take the mean off.",
+        stages=("center",),
+        basis={"n": np.int64(len(rows)), "seed": seed, "sample": sample, "shares": np.array([0.5, 0.5]), "at": (1, 2)},
+    )
+
+
+def elsewhere(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> Finding:
+    raise RetrievalError("this needs a second encoder: name two in the recipe")
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"tiny": StageRow(tiny, "The mean."), "elsewhere": StageRow(elsewhere, "Two encoders.")}
+    monkeypatch.setattr(diagnosis, "DIAGNOSTICS", rows)
+
+
+# --- what is printed -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("table")
+def test_json_nests_groups_beside_their_own_intervals(files: list[Path]) -> None:
+    found = said(call("--vectors", *files, "--json", "--seed", 7, "--sample", "all"))
+    assert found["skipped"] == {"elsewhere": "this needs a second encoder: name two in the recipe"}
+    mean = found["tiny"].pop("mean")
+    assert isinstance(mean, float)
+    notes = found["tiny"]["basis"].pop("notes")
+    assert "random half" in notes[0]
+    assert found["tiny"] == {
+        "none": None,
+        "centered": {"mean": 0.0, "wide": 2.5, "ci": {"mean": [-0.5, 0.5]}},
+        "ci": {"mean": [-1.0, 1.0]},
+        "n": 80,
+        "seed": 7,
+        "sentence": "The mean over 80 rows is what it is.",
+        "advice": "Take the mean off.",
+        "stages": ["center"],
+        "basis": {
+            "n": 80,
+            "seed": 7,
+            "sample": None,
+            "shares": [0.5, 0.5],
+            "at": [1, 2],
+            "source": "image.npy, text.npy, sound.npy",
+        },
+    }
+
+
+@pytest.mark.usefixtures("table")
+def test_people_read_sentences_numbers_and_advice_on_the_other_stream(files: list[Path]) -> None:
+    result = call("--vectors", *files, "--json")
+    text = " ".join(result.stderr.split())
+    for words in (
+        "The mean over 80 rows is what it is.",
+        "What to try: Take the mean off. Stages of a recipe: center",
+        "n = 80, seed = 0, sample = 10000",
+        "elsewhere: not here. this needs a second encoder: name two in the recipe",
+        "[-1.000, 1.000]",
+    ):
+        assert words in text, words
+    without = call("--vectors", *files)
+    assert "The mean over 80 rows" in without.stdout and "The mean over" not in without.stderr
+
+
+@pytest.mark.usefixtures("table")
+def test_nan_is_never_written(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Finding("tiny", "A bug.", {"mean": math.nan}, basis={"n": 1, "seed": 0})
+    monkeypatch.setitem(diagnosis.DIAGNOSTICS, "tiny", StageRow(lambda *_, **__: broken, ""))
+    result = call("--vectors", *files, "--json")
+    assert isinstance(result.exception, ValueError)
+    assert result.stdout == ""
+
+
+def test_numbers_of_a_group_stand_beside_the_plain_ones_where_they_are_the_same() -> None:
+    plain = {"a_b": 0.82149, "c": None}
+    pairs = Finding("x", ".", plain | {"centered.a_b": 0.001234, "centered.d": 37.0}, {"a_b": (0.8, 0.8333)})
+    columns, rows = number_rows(pairs)
+    assert columns == ("number", "as it is", "centered")
+    assert rows == [("a b", "0.821 [0.800, 0.833]", "0.0012"), ("c", "-", ""), ("d", "", "37")]
+    columns, rows = number_rows(Finding("x", ".", plain | {"prior.z": 1234.5}, {"prior.z": (1000.0, 2000.0)}))
+    assert columns == ("number", "value", "95 % interval")
+    assert rows == [("a b", "0.821", ""), ("c", "-", ""), ("prior: z", "1,234.5", "[1,000, 2,000]")]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.0, "0.000"), (1.0, "1.000"), (-0.5, "-0.500"), (37.0, "37"), (12345.0, "12,345"), (3e-7, "3e-07")],
+)
+def test_figures_are_short_and_whole_where_they_are_whole(value: float | None, text: str) -> None:
+    assert figure(value) == text
+
+
+# --- the real diagnostics ------------------------------------------------------------------------------------------
+
+
+def check_group(found: dict[str, Any], keys: tuple[str, ...]) -> None:
+    assert set(keys) <= set(found)
+    for key in keys:
+        assert found[key] is None or isinstance(found[key], float | int), key
+    for key, (low, high) in found["ci"].items():
+        assert low - 1e-9 <= found[key] <= high + 1e-9, key
+
+
+def test_gap_and_gram_have_the_keys_that_programs_rely_on(files: list[Path]) -> None:
+    result = call("--vectors", *files, "--only", "gap", "--only", "gram", "--json", "--seed", 5)
+    found = said(result)
+    assert list(found) == ["gap", "gram", "skipped"] and found["skipped"] == {}
+    check_group(found["gap"], MEASURED)
+    check_group(found["gap"]["centered"], MEASURED)
+    check_group(found["gram"], VOLUMES)
+    for finding in (found["gap"], found["gram"]):
+        assert (finding["n"], finding["seed"]) == (80, 5)
+        assert {"ci", "sentence", "advice", "stages", "basis"} <= set(finding)
+    # a is the first file, b the second.
+    a, b, c = (np.load(f) / np.linalg.norm(np.load(f), axis=1, keepdims=True) for f in files)
+    gap, gram = found["gap"], found["gram"]
+    assert gap["centroid_distance"] == pytest.approx(np.linalg.norm(a.mean(0) - b.mean(0)), rel=1e-9)
+    assert gap["alignment"] == pytest.approx(((a - b) ** 2).sum(1).mean(), rel=1e-9)
+    near = [np.exp(-2 * ((x[:, None] - x[None]) ** 2).sum(-1))[np.triu_indices(80, 1)].mean() for x in (a, b)]
+    assert [gap["uniformity_a"], gap["uniformity_b"]] == pytest.approx(list(np.log(near)), rel=1e-9)
+    volumes = [np.sqrt(np.linalg.det(m @ m.T)) for m in np.stack([a, b, c], axis=1)]
+    assert gram["volume_matched_mean"] == pytest.approx(np.mean(volumes), rel=1e-9)
+    own = [np.sqrt(np.linalg.det(m @ m.T)) for m in np.stack([b, c], axis=1)]
+    assert gram["own_volume_mean"] == pytest.approx(np.mean(own), rel=1e-9)
+
+
+def test_two_files_have_no_own_volume_and_a_second_run_says_the_same(files: list[Path]) -> None:
+    first = said(call("--vectors", *files[:2], "--only", "gram", "--json"))
+    assert first["gram"]["own_volume_mean"] is None
+    assert said(call("--vectors", *files[:2], "--only", "gram", "--json")) == first
+
+
+def test_all_diagnostics_run_or_say_why_not(files: list[Path]) -> None:
+    found = said(call("--vectors", *files, "--json"))
+    skipped = found.pop("skipped")
+    assert set(found) | set(skipped) == set(diagnosis.DIAGNOSTICS)
+    assert {"gap", "gram", "hubness"} <= set(found)
+    assert all(reason.strip() for reason in skipped.values())
+    assert "agreement" in skipped
+    for name, finding in found.items():
+        assert finding["sentence"].endswith("."), name
+        assert {"n", "seed", "ci", "advice", "stages", "basis"} <= set(finding), name
+
+
+def test_a_dataset_and_its_library_are_diagnosed_with_their_captions(write: Any, tmp_path: Path) -> None:
+    out, page = tmp_path / "runs", tmp_path / "page.html"
+    options = ("--recipe", "hashing", "--only", "gap", "--json")
+    found = said(call("--dataset", write(), "--out", out, "--workers", 1, "--html", page, *options))
+    assert found["gap"]["n"] == 4
+    assert "5 entries, 2 judged" not in found["gap"]["basis"]["notes"][0]
+    assert "dataset tiny: 5 entries" in found["gap"]["basis"]["notes"][0]
+    assert "a red square" in page.read_text(encoding="utf-8")
+    (library,) = (out / ".libraries").iterdir()
+    again = said(call("--library", library, *options))
+    assert again["gap"]["centroid_distance"] == found["gap"]["centroid_distance"]
+
+
+# --- wrong usage, bad data -----------------------------------------------------------------------------------------
+
+
+def test_the_command_as_it_is_typed(files: list[Path]) -> None:
+    command = [sys.executable, "-m", "eval", "diagnose", "--vectors", *map(str, files), "--only", "gap", "--json"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["gap"]["basis"]["source"] == "image.npy, text.npy, sound.npy"
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda a, b: ["--vectors", a, b, "--json"],
+        lambda a, b: [f"--vectors={a}", b, "--json"],
+        lambda a, b: ["--json", "--vectors", a, "--vectors", b],
+        lambda a, b: ["--vectors", a, b, "--only", "tiny", "--json"],
+    ],
+)
+def test_several_files_after_one_option(files: list[Path], spelled: Any) -> None:
+    assert said(call(*spelled(*files[:2])))["tiny"]["basis"]["source"] == "image.npy, text.npy"
+
+
+@pytest.mark.usefixtures("table")
+def test_wrong_usage_is_2_and_says_what_to_do(files: list[Path], tmp_path: Path) -> None:
+    image, text, _ = files
+    for arguments, words in (
+        ((), "exactly one of"),
+        (("--vectors", image, text, "--library", tmp_path), "--library and --vectors"),
+        (("--vectors", image), "two or more files"),
+        (("--vectors",), "requires an argument"),
+        ((image, text), "unexpected extra argument"),
+        ((image, "--vectors", text, image), "unexpected extra argument"),
+        (("--vectors", image, tmp_path / "none.npy"), "does not exist"),
+        (("--vectors", image, text, "--recipe", "lite"), "no encoder"),
+        (("--vectors", image, text, "--only", "tinny"), "Did you mean 'tiny'"),
+        (("--vectors", image, text, "--sample", "some"), "'all'"),
+        (("--vectors", image, text, "--sample", "0"), "'all'"),
+        (("--vectors", image, text, "--seed", "-1"), "greater than or equal to 0"),
+        (("--vectors", image, text, "--html", tmp_path), "is a directory"),
+        (("--vectors", image, text, "--html", image / "page.html"), "cannot be written"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 2, (arguments, result.stderr)
+        assert words in " ".join(result.stderr.replace("│", " ").split()), (words, result.stderr)
+        assert result.stdout == ""
+
+
+@pytest.mark.usefixtures("table")
+def test_bad_data_is_1(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, text, _ = files
+    np.save(tmp_path / "other.npy", np.zeros((7, 12)))
+    (tmp_path / "words.npy").write_text("no array")
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        (("--vectors", image, tmp_path / "other.npy"), "(7, 12)"),
+        (("--vectors", image, tmp_path / "words.npy"), "no .npy file"),
+        (("--vectors", image, text, "--only", "elsewhere"), "second encoder"),
+        (("--library", tmp_path / "empty"), "library"),
+    ):
+        result = call(*arguments, "--json")
+        assert result.exit_code == 1, (arguments, result.stderr)
+        assert words in result.stderr and result.stdout == ""
+    monkeypatch.delitem(diagnosis.DIAGNOSTICS, "tiny")
+    assert list(said(call("--vectors", image, text, "--json"), code=1)) == ["skipped"]
+
+
+def test_a_finding_without_groups_has_one_ci() -> None:
+    found = as_json(Finding("x", "One.", {"a": 1.0}, {"a": (0.5, 1.5)}, basis={"n": 3, "seed": 0}))
+    assert found["ci"] == {"a": [0.5, 1.5]} and "centered" not in found
+    json.dumps(asdict(Finding("x", "One.", {"a": 1.0})), allow_nan=False)

@@ -1,0 +1,79 @@
+"""Recipes that the page offers, and what a fix makes of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmretrieval.errors import BadRecipe
+from mmretrieval.library import Library
+from mmretrieval.recipe import parse
+from page import compare, recipes, search
+from page.asking import Asked
+from page.state import Page
+
+
+@pytest.fixture(scope="module")
+def page(made: Path, temporary: Path) -> Iterator[Page]:
+    opened = Page(Library.open(made))
+    yield opened
+    opened.close()
+
+
+def test_every_suggested_recipe_parses_and_finds(page: Page) -> None:
+    for _, recipe in recipes.suggestions(("lite", "lite-0", "hashing")):
+        parse(recipe)
+    offered = [recipe for _, recipe in recipes.suggestions(("hashing",))]
+    assert [recipes.complaint(recipe, page.library) for recipe in offered] == [""] * len(offered)
+    for recipe in offered:
+        assert search.search(page, Asked("red car"), recipe, 4).hits, recipe
+    for stage in ("center", "nnn", "csls", "mrl,rescore", "superglobal"):
+        assert f"hashing@visual,{stage}" in offered
+    assert "hashing@all,span:100" in offered and offered[-1] == "hashing@all,gram:100"
+    assert "pick one" in recipes.complaint("", page.library)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "changed"),
+    [
+        ("lite@visual", "center", "lite@visual,center,sum"),
+        ("lite@visual,gram", "center", "lite@visual,center,sum,gram:100"),
+        ("lite@visual,whiten", "center", "lite@visual,whiten:0,center,sum"),
+        ("lite@visual,csls", "nnn:3", "lite@visual,sum,nnn:3:0.75"),
+        ("lite@all", "span:50", "lite@all,sum,span:50"),
+        ("lite@visual+lite-0@visual", "rrf:10", "lite@visual+lite-0@visual,sum,rrf:10"),
+    ],
+)
+def test_a_stage_goes_where_it_belongs_and_takes_the_place_of_its_like(recipe: str, stage: str, changed: str) -> None:
+    assert recipes.with_stage(recipe, stage) == changed
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "says"),
+    [
+        ("lite@all", "superglobal", "one view"),
+        ("lite@visual", "rrf", "joins several lists"),
+        ("lite@visual", "centre", "Did you mean 'center'"),
+        ("lite@visual", "<script>", "no stage is called"),
+    ],
+)
+def test_what_a_recipe_cannot_hold_is_refused(recipe: str, stage: str, says: str) -> None:
+    with pytest.raises(BadRecipe, match=says):
+        recipes.with_stage(recipe, stage)
+
+
+def test_two_encoders_are_joined_where_they_are_changed_alike() -> None:
+    assert recipes.joined("lite@visual", "lite-0@visual") == "lite@visual+lite-0@visual,sum,rrf:60"
+    assert recipes.joined("lite@visual,center", "lite-0@visual,center").startswith("lite@visual+lite-0@visual,center")
+    assert recipes.joined("lite@visual", "lite@visual") == ""
+    assert recipes.joined("lite@visual", "lite-0@visual,center") == ""
+    assert recipes.joined("lite@visual+lite-0@visual", "hashing") == ""
+    assert recipes.first_alone("lite@visual+lite-0@visual,center,rrf:3") == "lite@visual,center,sum"
+
+
+def test_compare_says_where_a_recipe_is_transductive(page: Page) -> None:
+    found = compare.compare(page, Asked("red car"), "hashing@text", "hashing@text,dualsoftmax", 4)
+    assert not found.problem
+    assert "transductive" in found.right and "transductive" not in found.left
