@@ -11,6 +11,7 @@ import csv
 import html
 import io
 import itertools
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,15 @@ PALETTE = ("#2A8BD8", "#E0701F", "#098569", "#BD6B9D", "#7E52F8", "#DC2941")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "14px,3px")
 MARKED = ("dash", "dot", "dashdot", "14px,3px")
-# What means the same in many plots looks the same in all; what is no finding but a yardstick is grey.
-KNOWN = {"matched": 0, "shuffled": 1, "pictures": 0, "words": 1}
-YARDSTICK = "chance"
+# What means the same in many plots has one colour in all; what is no finding but a yardstick is grey.
+KNOWN = {
+    **dict.fromkeys(("matched", "pairs", "relevant items"), 0),
+    **dict.fromkeys(("shuffled", "mixed-up pairs", "other items"), 1),
+    **dict.fromkeys(("pictures", "pictures with pictures"), 2),
+    **dict.fromkeys(("words", "words with words"), 3),
+    "joint": 4,
+}
+YARDSTICKS = ("chance", "random vectors", "of what is listed", "reference questions, all items")
 INK, LINE, BAND = "#78818b", "rgba(128,128,128,0.25)", 0.18
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif"
 HOVER = {"bgcolor": "#1e293b", "bordercolor": "#475569", "font": {"color": "#f1f5f9", "size": 13, "family": FONT}}
@@ -41,6 +48,10 @@ CAPTION, HOVER_LINE, TITLE_LINE = 160, 56, 50
 FEW, MANY = 12, 300
 # Whole numbers over so short a way have a tick each.
 TICKED = 15
+# A line ends so far, as a share of what the axis shows, from the edge of the plot.
+AIR = 0.015
+# The names of so few bars break into lines of so many letters.
+NAMED, NAME_LINE = 12, 16
 
 
 def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
@@ -52,6 +63,7 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
 
     figure = go.Figure()
     spacing = _spacing(plot)
+    grey = sum(_yardstick(t.name) for t in plot.traces)
     # Links lie under what they link, and take no colour from it.
     looks = _looks(plot.traces)
     for rank, trace in sorted(enumerate(plot.traces), key=lambda found: found[1].mark != "links"):
@@ -67,7 +79,7 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
             y0=0,
             y1=1,
             yref="y domain",
-            line={"color": INK, "width": 2, "dash": MARKED[place % len(MARKED)]},
+            line={"color": INK, "width": 2, "dash": MARKED[(grey + place) % len(MARKED)]},
             name=f"{shown(name)}: {_amount(at, 'x' in plot.percent)}",
             showlegend=True,
             layer="above",
@@ -154,17 +166,25 @@ class Look:
 
 
 def _looks(traces: Sequence[Trace]) -> list[Look]:
-    """A look for each trace: what has a colour of its own everywhere keeps it, others take what is left in order."""
+    """A look for each trace: what has a colour of its own everywhere keeps it, others take what is left in order.
+
+    Symbols and dashes follow the order alone: the first line is solid whatever its colour.
+    """
     taken = {KNOWN[t.name] for t in traces if t.name in KNOWN}
     free = (i for i in itertools.count() if i not in taken)
     found: list[Look] = []
     for trace in traces:
-        if trace.mark == "links" or trace.name.endswith(YARDSTICK):
-            found.append(Look(INK, "circle-open", MARKED[sum(f.colour == INK for f in found) % len(MARKED)]))
+        grey = sum(f.colour == INK for f in found)
+        if trace.mark == "links" or _yardstick(trace.name):
+            found.append(Look(INK, "circle-open", MARKED[grey % len(MARKED)]))
             continue
-        place = KNOWN[trace.name] if trace.name in KNOWN else next(free)
-        found.append(Look(*(cycle[place % len(cycle)] for cycle in (PALETTE, SYMBOLS, DASHES))))
+        place, rank = KNOWN[trace.name] if trace.name in KNOWN else next(free), len(found) - grey
+        found.append(Look(PALETTE[place % len(PALETTE)], SYMBOLS[rank % len(SYMBOLS)], DASHES[rank % len(DASHES)]))
     return found
+
+
+def _yardstick(name: object) -> bool:
+    return isinstance(name, str) and name.endswith(YARDSTICKS)
 
 
 def _drawn(
@@ -174,7 +194,8 @@ def _drawn(
     name = shown(trace.name)
     x = [shown(v) if isinstance(v, str) else v for v in trace.x]
     if trace.mark == "links":
-        thin = {"mode": "lines", "line": {"color": look.colour, "width": 1}, "opacity": 0.45, "hoverinfo": "skip"}
+        thin = {"mode": "lines", "line": {"color": look.colour, "width": 1}, "hoverinfo": "skip"}
+        thin["opacity"] = 0.25 if len(x) > MANY else 0.5
         yield {"type": "scatter", "name": name, "x": _broken(x), "y": _broken(trace.y)} | thin
         return
     common: dict[str, Any] = {"name": name, "legendgroup": name, "x": x, "y": list(trace.y)}
@@ -189,6 +210,8 @@ def _drawn(
         overlaid = spacing is not None and sum(t.mark == "bars" for t in plot.traces) > 1
         edge = {"width": int(overlaid), "color": look.colour}
         marker = {"color": look.colour, "opacity": 0.55 if overlaid else 0.9, "line": edge}
+        if any(map(_yardstick, trace.x)):
+            marker["color"] = [INK if _yardstick(v) else look.colour for v in trace.x]
         yield common | {"type": "bar", "width": spacing, "marker": marker, "textposition": "none"}
     elif trace.mark == "line":
         line = {"color": look.colour, "width": 2.5, "dash": look.dash}
@@ -244,12 +267,17 @@ def _hover(plot: Plot, trace: Trace, captions: Mapping[str, str]) -> dict[str, A
         form = ":.3~p" if axis in plot.percent else ""
         said.append(f"{_brief(name)}: %{{{axis}{form}}}")
     end = "<extra></extra>"
+    bounds: dict[str, Any] = {}
+    if trace.low:
+        form = ".3~p" if "y" in plot.percent else ".3~r"
+        said.append(f"95 % interval: %{{customdata[0]:{form}}} to %{{customdata[1]:{form}}}")
+        bounds = {"customdata": list(zip(trace.low, trace.high, strict=True))}
     if len(plot.traces) > 1:
         said.append("%{fullData.name}")
     if not trace.labels:
-        return {"hovertemplate": "<br>".join(said) + end}
+        return {"hovertemplate": "<br>".join(said) + end} | bounds
     texts = [_wrapped(captions.get(label, label) if trace.items else label) for label in trace.labels]
-    return {"text": texts, "hovertemplate": "<br>".join(["%{text}", *said]) + end}
+    return {"text": texts, "hovertemplate": "<br>".join(["%{text}", *said]) + end} | bounds
 
 
 def _brief(name: str) -> str:
@@ -290,8 +318,9 @@ def _layout(plot: Plot) -> dict[str, Any]:
     }
     if plot.square:
         # A length means the same along both axes only where they have one scale.
-        layout["xaxis"] |= {"constrain": "domain"}
-        layout["yaxis"] |= {"constrain": "domain", "scaleanchor": "x"}
+        # What is left over stands away from the legend.
+        layout["xaxis"] |= {"constrain": "domain", "constraintoward": "left"}
+        layout["yaxis"] |= {"constrain": "domain", "constraintoward": "top", "scaleanchor": "x"}
     return layout
 
 
@@ -306,14 +335,32 @@ def _axis(plot: Plot, axis: str) -> dict[str, Any]:
         found |= {"type": "log"} | _log_ticks(plot, axis)
     if axis in plot.percent:
         found["tickformat"] = ".3~p"
-    values = [v for t in plot.traces for v in (t.x if axis == "x" else t.y)]
+    values: list[float | str] = [v for t in plot.traces for v in (t.x if axis == "x" else (*t.y, *t.low, *t.high))]
     numbers = [v for v in values if not isinstance(v, str)]
     if len(numbers) < len(values):
-        found |= {"type": "category"}
-    elif axis == "x" and axis not in plot.log and _whole(numbers) and max(numbers) - min(numbers) <= TICKED:
+        return found | {"type": "category"} | _broken_names(values)
+    if axis not in plot.percent:
+        # All of a count, and of a measure no more than can be told apart.
+        found["hoverformat"] = "," if _whole(numbers) else ".4~r"
+    if axis in plot.log or not numbers:
+        return found
+    low, high = min(numbers), max(numbers)
+    if axis not in plot.percent and _whole(numbers) and high - low <= TICKED:
         # There is nothing between 2 and 3 dimensions.
         found["dtick"] = 1
+    if axis == "x" and any(t.mark == "line" for t in plot.traces):
+        found["autorangeoptions"] = {"include": [low - AIR * (high - low), high + AIR * (high - low)]}
     return found
+
+
+def _broken_names(values: Sequence[float | str]) -> dict[str, Any]:
+    """Ticks with names in several lines, where they are few and one is long: beside each other they would overlap."""
+    names = list(dict.fromkeys(" ".join(str(v).split()) for v in values))
+    if len(names) > NAMED or max(map(len, names)) <= NAME_LINE:
+        return {}
+    lines = [textwrap.wrap(n, NAME_LINE, break_long_words=False, break_on_hyphens=False) for n in names]
+    broken = ["<br>".join(map(shown, each)) for each in lines]
+    return {"tickmode": "array", "tickvals": [shown(n) for n in names], "ticktext": broken}
 
 
 def _whole(values: Sequence[float]) -> bool:
@@ -321,8 +368,17 @@ def _whole(values: Sequence[float]) -> bool:
 
 
 def _log_ticks(plot: Plot, axis: str) -> dict[str, Any]:
-    """Where a logarithmic axis has ticks: at few values, at each; else at 1, 10, 100, without the digits between."""
+    """Where a logarithmic axis has ticks: at few values, at each; else at 1, 10, 100; at 1, 2, 5 if short."""
     values = sorted({v for t in plot.traces for v in (t.x if axis == "x" else t.y) if not isinstance(v, str) and v > 0})
     if axis == "x" and 0 < len(values) <= FEW and all(b > 1.3 * a for a, b in zip(values, values[1:], strict=False)):
         return {"tickmode": "array", "tickvals": values, "ticktext": [f"{v:,.6g}" for v in values]}
-    return {"dtick": 1} if values and values[-1] >= 100 * values[0] else {}
+    if not values or values[-1] >= 100 * values[0]:
+        return {"dtick": 1} if values else {}
+    low, high = values[0], values[-1]
+    least = math.floor(math.log10(low))
+    steps = [float(f"{digit}e{least + power}") for power in range(3) for digit in (1, 2, 5)]
+    ticks = [v for v in steps if 0.9 * low <= v <= 1.1 * high]
+    # So short an axis that these would leave it bare has ticks of plotly's choice.
+    if len(ticks) < 3:
+        return {}
+    return {"tickmode": "array", "tickvals": ticks, "ticktext": [f"{v:,.6g}" for v in ticks]}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from eval.runs import TRANSDUCTIVE
 from mmretrieval import catalog
 from mmretrieval.recipe import parse
-
-TRANSDUCTIVE = " (transductive)"
 
 
 def encoders_of(recipes: Sequence[str]) -> tuple[str, ...]:

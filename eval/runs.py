@@ -18,10 +18,11 @@ from typing import Any, Literal
 
 from eval.dataset import Dataset
 from eval.metrics import PerQuery
-from eval.recipes import TRANSDUCTIVE
 from mmretrieval.errors import DatasetError
 
 Kept = Literal["engine", "rank"]
+# What stands behind a recipe whose answers to one query depend on the others asked with it.
+TRANSDUCTIVE = " (transductive)"
 
 
 @dataclass(frozen=True)

@@ -296,9 +296,10 @@ def _curves(seen: Sequence[ViewSeen]) -> Plot:
         "neighbours",
         "Nearest items that both encoders name",
         "k (nearest items counted)",
-        "shared (share of the k nearest)",
+        "neighbours that both name (share of the k nearest)",
         tuple(traces),
-        note="1 where both have the same neighbours; the lines for chance are what unrelated encoders would share.",
+        note="100 % where both have the same neighbours; the grey lines are what unrelated encoders would share. "
+        "Bands are 95 % intervals over items.",
         percent="y",
         log="x",
     )
@@ -313,8 +314,8 @@ def _scatter(seen: Sequence[ViewSeen], names: tuple[str, str]) -> Plot:
     return Plot(
         "similarities",
         "How alike pairs of items are to either encoder",
-        f"cosine of two items, {names[0]}",
-        f"cosine of two items, {names[1]}",
+        f"cosine of two items, {names[0]} (-1 to 1)",
+        f"cosine of two items, {names[1]} (-1 to 1)",
         tuple(traces),
         note="A point is a pair of items. On one rising curve both encoders order all pairs alike.",
         square=True,
@@ -328,10 +329,11 @@ def _histogram(seen: Sequence[ViewSeen]) -> Plot:
         traces.append(Trace(found.label, tuple(float(i) for i in range(found.k + 1)), tuple(shares.tolist()), "bars"))
     return Plot(
         "shared",
-        "In how much of their neighbourhood items differ",
-        f"nearest items that both name (of {max(found.k for found in seen)})",
+        "How much of an item's neighbourhood both share",
+        f"nearest items that both name (count, of {max(found.k for found in seen)})",
         "items (share)",
         tuple(traces),
+        note="Bars at the left: items that the two encoders see differently; at the right: alike.",
         percent="y",
     )
 

@@ -60,7 +60,8 @@ def distributions(group: Group) -> Plot:
         "score (dot product of question and item)",
         "pairs (share of each kind)",
         tuple(traces),
-        note="The less the curves overlap, the more a score says. Reference questions ask for nothing in particular.",
+        note="The less the curves overlap, the more a score says. Reference questions, in grey, ask for nothing in "
+        "particular: a score that they reach too says little.",
         dashed=dashed,
         percent="y",
     )
@@ -97,7 +98,8 @@ def answers(group: Group) -> Plot | None:
             ),
             Trace("logistic curve", tuple(grid.tolist()), tuple(curve.tolist())),
         ),
-        note="Where the points leave the curve, the score of even odds is not to be relied on.",
+        note="A point is a tenth of the answers, with its 95 % interval. Where points leave the curve, the score of "
+        "even odds is not to be relied on.",
         dashed=dashed,
         percent="y",
     )
@@ -130,10 +132,11 @@ def mixed(mix: Mix) -> Plot:
             )
     return Plot(
         mix.group,
-        f"One list of all views: who takes the first places? {mix.kind} questions, {mix.encoder}",
-        "view",
-        "rows (share)",
+        f"Who takes the first places of one list: {mix.kind} questions, {mix.encoder}",
+        "view (kind of vector)",
+        "rows of the list (share)",
         tuple(traces),
-        note="Equal bars: a view is among the first as often as among all.",
+        note="All views in one list. A bar as high as the grey one: a view is among the first as often as among all. "
+        "Whiskers are 95 % intervals over questions.",
         percent="y",
     )

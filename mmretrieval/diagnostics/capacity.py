@@ -167,8 +167,8 @@ def _limits_plot(dims: tuple[int, ...], limits: tuple[int, ...]) -> Plot:
     return Plot(
         "critical",
         "Documents all of whose pairs some query finds",
-        "dimensions",
-        "documents (critical n)",
+        "dimensions (count)",
+        "documents (count, critical n)",
         tuple(traces),
         note="Vectors placed freely by gradient descent. From 4 dimensions on geometry sets no limit (points on a "
         "moment curve serve any number), so the curves are what descent finds.",
@@ -183,8 +183,8 @@ def _axes_plot(subject: Subject, space: Space, chance: Space, items: int, dims: 
     return Plot(
         "axes",
         f"Pairs of {items} items that some query finds",
-        "dimensions (leading principal axes of these items)",
-        "share of pairs",
+        "dimensions (count of leading principal axes)",
+        "pairs that some query finds (share)",
         (
             trace(subject.label(subject.searched), space.by_axes),
             trace("random vectors", chance.by_axes),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.diagnostics.clusters import (
+    NEAREST,
     RESTARTS,
     SEEDED,
     SEEDED_EACH,
@@ -154,11 +155,13 @@ def _middle(seen: Viewed, clusters: Clusters, cluster: int) -> npt.NDArray[np.in
 
 def _complexity_plot(seen: Viewed, clusters: Clusters, intra: Numbers, inter: Numbers) -> Plot:
     first = tuple(seen.ids[int(_middle(seen, clusters, c)[0])] for c in range(len(clusters.centres)))
+    others = len(clusters.centres) - 1
+    near = f"the {NEAREST} nearest centres" if others > NEAREST else "all other centres"
     return Plot(
         "complexity",
         "Concepts by width and distance",
-        "distance to other concepts (mean cosine distance to the 20 nearest centres)",
-        "width (mean cosine distance of items to the centre)",
+        f"distance to others (mean cosine distance to {near})",
+        "width (mean cosine distance to the centre)",
         (Trace("concepts", tuple(inter.tolist()), tuple(intra.tolist()), mark="points", labels=first, items=True),),
         note="Each point is a cluster, shown by its most typical item. Bottom left: many alike; top right: complex.",
     )
@@ -169,9 +172,10 @@ def _sizes_plot(seen: Viewed, clusters: Clusters) -> Plot:
     return Plot(
         "sizes",
         "Sizes of the concepts",
-        "concept, the largest first",
-        "share of the items",
+        "concept (rank by size)",
+        "items (share)",
         (Trace("concepts", tuple(range(1, len(sizes) + 1)), tuple(sizes.tolist()), mark="bars"),),
+        note="The largest concept first. A steep fall: a few concepts make up most of what is here.",
         percent="y",
     )
 
@@ -180,10 +184,10 @@ def _duplicates_plot(pairs: list[int]) -> Plot:
     return Plot(
         "duplicates",
         "Pairs of items that are alike",
-        "cosine of at least",
-        "pairs of items",
+        "least cosine of the two items (-1 to 1)",
+        "pairs of items (count)",
         (Trace("pairs", THRESHOLDS, tuple(float(p) for p in pairs)),),
-        note=f"From {DUPLICATE} on they count as near-duplicates here.",
+        note=f"How many pairs are at least so alike. From {DUPLICATE} on they count as near-duplicates here.",
         dashed={"near-duplicates": DUPLICATE},
     )
 

@@ -165,8 +165,8 @@ def _histogram(subject: Subject, found: Mapping[str, Spread]) -> Plot:
     return Plot(
         "lid",
         "Local dimension of the items",
-        f"local intrinsic dimension ({K} neighbours)",
-        "share of the items",
+        f"local intrinsic dimension (from {K} neighbours, no unit)",
+        "items (share)",
         tuple(
             Trace(subject.label(view), middles, tuple((np.histogram(lid, edges)[0] / max(len(lid), 1)).tolist()))
             for view, lid in finite.items()
@@ -192,10 +192,10 @@ def _scales(subject: Subject, scales: Scales) -> Plot:
     return Plot(
         "scale",
         "Dimension at several scales",
-        "neighbours looked at",
-        "intrinsic dimension (Levina-Bickel)",
+        "neighbours looked at (count)",
+        "intrinsic dimension (Levina-Bickel, no unit)",
         traces,
-        note="A level line is a space that looks the same from near and from afar.",
+        note="A level line is a space that looks the same from near and from afar. Bands are 95 % intervals.",
         log="x",
     )
 

@@ -110,8 +110,8 @@ def explained(variances: Sequence[Numbers], labels: Labels) -> Plot:
     return Plot(
         name="explained",
         title="Effective dimension of each kind",
-        x="principal components (number)",
-        y="share of the variance that they hold",
+        x="principal components (count)",
+        y="variance that they hold (share)",
         traces=tuple(traces),
         note="The sooner a curve rises, the fewer dimensions that kind of vector really uses.",
         percent="y",
@@ -139,8 +139,8 @@ def cosines(name: str, title: str, look: Look, a: Numbers, b: Numbers, seed: int
     return Plot(
         name=name,
         title=title,
-        x="cosine of two directions",
-        y=f"share (bins of {edges[1] - edges[0]:.3f})",
+        x="cosine of two directions (-1 to 1)",
+        y=f"pairs (share of each kind, bins of {edges[1] - edges[0]:.3g})",
         traces=tuple(
             Trace(called, centres, _plain(np.histogram(values, edges)[0] / len(values)))
             for called, values in shown.items()
@@ -153,7 +153,7 @@ def cosines(name: str, title: str, look: Look, a: Numbers, b: Numbers, seed: int
     )
 
 
-AXIS = "delta: shift along the gap, half of it by each kind (lengths of a unit vector)"
+AXIS = "delta, shift along the gap (in lengths of a unit vector, half by each kind)"
 
 
 def shifted(curves: Curves, labels: Labels) -> tuple[Plot, ...]:
@@ -185,7 +185,7 @@ def _loss(curves: Curves, deltas: tuple[float, ...], apart: tuple[str, ...], das
         note=(
             "The loss that CLIP is trained with, at its temperature. Far out on either side the vectors of a kind "
             "grow alike, which softens the loss of wrong answers too: where it is least need not be the best place "
-            "to search, recall says that."
+            "to search, recall says that. The band is a 95 % interval."
         ),
         dashed=dashed,
     )
@@ -211,7 +211,10 @@ def _recall(
         x=AXIS,
         y=f"recall among {curves.pairs:,} pairs (mean of both directions)",
         traces=tuple(traces),
-        note=f"{_first(labels[0])} ask for their {labels[1]}, and {labels[1]} for their {labels[0]}.",
+        note=(
+            f"{_first(labels[0])} ask for their {labels[1]}, and {labels[1]} for their {labels[0]}. Where a curve is "
+            f"higher than at 0, that shift finds more. The band is the 95 % interval of recall@{curves.ks[-1]}."
+        ),
         dashed=dashed,
         percent="y",
     )

@@ -65,12 +65,13 @@ def _histogram(name: str, compared: Compared) -> Plot:
         name=f"volumes-{name}" if name else "volumes",
         title=f"Volumes of {_named(compared)}",
         x=VOLUME,
-        y="share of tuples",
+        y="tuples (share of each kind)",
         traces=tuple(
             Trace(side, centres, _plain(np.histogram(measured.volume, edges)[0] / len(measured.volume)), mark="bars")
             for side, measured in sides
         ),
-        note="Matched: a query with an item that belongs to it. Shuffled: the same query with another item.",
+        note="Matched: a query with an item that belongs to it. Shuffled: the same query with another item. The less "
+        "they overlap, the better volume tells them apart.",
         percent="y",
     )
 
@@ -126,7 +127,7 @@ def _found(found: Retrieved, ids: Sequence[str], seed: int) -> Plot:
         name="prior",
         title="Own volume against how often an item is found",
         x="own volume of the item's views (0 copies, 1 orthogonal)",
-        y=f"times among the first {found.top} of {found.asked} rankings",
+        y=f"rankings with it among the first {found.top} (count, of {found.asked})",
         traces=tuple(
             Trace(
                 what, _plain(found.own[some]), _plain(found.times[ranking][some]), "points", labels=labels, items=True

@@ -241,7 +241,7 @@ def _curves(counts: Mapping[str, Places], titles: Mapping[str, str], n: int, q: 
         name="occurrence",
         title=f"How often each item is among the first {k}",
         x="items by falling count (rank)",
-        y=f"questions with the item among their first {k} (count)",
+        y=f"questions that find it among their first {k} (count)",
         traces=tuple(curve(name, heights) for name, heights in falling.items()),
         note="A curve that starts high and falls early means hubs; it ends where items are found by no question.",
         log="xy",
@@ -260,7 +260,7 @@ def _bars(
     chance = float(numbers[f"chance.{number}"] or 0.0)
     heights = [float(numbers[key] or 0.0) for key in keys]
     share = number == "never_retrieved"
-    unseen, lopsided = f"items among the first {k} of no question (share)", "skewness of the counts (no unit)"
+    unseen, lopsided = f"items in no question's first {k} (share)", "skewness of the counts (no unit)"
     return Plot(
         name=number,
         title="Items that no question finds" if share else "How lopsided the counts are",
@@ -276,7 +276,8 @@ def _bars(
                 high=(chance, *(intervals[key][1] for key in keys)),
             ),
         ),
-        note="With 95 % intervals over questions. Both depend on how many questions there are: compare with chance.",
+        note="Lower is better, and it depends on how many questions there are: compare with chance. Whiskers are 95 % "
+        "intervals over questions.",
         percent="y" if share else "",
     )
 

@@ -228,10 +228,11 @@ def _by_order(
     return Plot(
         "recall_order",
         "Recall of a search graph by the order of its items",
-        "ef, candidates kept while searching",
-        "recall@10 of the graph",
+        "ef (candidates kept while searching)",
+        "recall@10 of the graph (share found)",
         tuple(traces),
-        note="Bands that overlap: the order does not matter here, or not more than one build differs from the next.",
+        note="Bands that overlap: the order does not matter here, or not more than one build differs from the next. "
+        "Bands are 95 % intervals.",
         percent="y",
         log="x",
     )
@@ -254,9 +255,9 @@ def _by_fifth(shares: Numbers, local: Numbers, fifth: Places, drawn: _Drawn, ord
         "recall_lid",
         "Recall of a search graph by local dimension",
         "fifth of the items by local dimension (its median)",
-        "recall@10 of the graph",
+        "recall@10 of the graph (share found)",
         tuple(traces),
-        note="Lines that fall: items in spread-out regions are missed more often.",
+        note="Lines that fall: items in spread-out regions are missed more often. Whiskers are 95 % intervals.",
         percent="y",
     )
 

@@ -167,8 +167,8 @@ def _plot(subject: Subject, curves: Mapping[str, list[tuple[int, float, tuple[fl
     return Plot(
         "reached",
         "Pairs that the queries at hand find",
-        "items searched",
-        "share of pairs that are exactly the top 2",
+        "items searched (count)",
+        "pairs that are exactly the top 2 (share)",
         tuple(
             Trace(
                 names[side],
@@ -179,7 +179,8 @@ def _plot(subject: Subject, curves: Mapping[str, list[tuple[int, float, tuple[fl
             )
             for side, curve in curves.items()
         ),
-        note="A query is the sum of what asks for each of two items; it must rank these two above all others.",
+        note="A query is the sum of what asks for each of two items; it must rank these two above all others. "
+        "Bands are 95 % intervals.",
         percent="y",
         log="x",
     )
