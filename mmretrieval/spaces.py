@@ -18,17 +18,16 @@ import numpy.typing as npt
 
 from mmretrieval import catalog, saved
 from mmretrieval.bank import Bank, nulls
-from mmretrieval.embedding import check_readable
-from mmretrieval.errors import BadQuery, BadRecipe, CannotRead, LibraryBusy, StoreError
+from mmretrieval.bank_rows import bank_rows, together
+from mmretrieval.errors import BadQuery, BadRecipe, LibraryBusy, StoreError
 from mmretrieval.late_space import LateSpace
 from mmretrieval.library import Library
 from mmretrieval.library.index import OPTIMISE_FROM
 from mmretrieval.part_rows import PartRows, part_rows
 from mmretrieval.provenance import versions
-from mmretrieval.recipe import Recipe, Stage
+from mmretrieval.recipe import DEFAULT_COMPOSER, Recipe, Stage
 from mmretrieval.reference import Reference
-from mmretrieval.search import AS_AN_ENTRY, CORRECTIONS, JOINT
-from mmretrieval.search.compose import read_together
+from mmretrieval.search import AS_AN_ENTRY, CORRECTIONS
 from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.store.materialised import ABOUT, MaterialisedStore, build
@@ -41,6 +40,7 @@ NULL_ITEMS = 10_000
 DRIFT = 0.02
 # Transformed items are held in memory up to so many bytes.
 KEPT_BYTES = 2 * 2**30
+PLAIN = Stage(DEFAULT_COMPOSER)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Spaces:
 
     def reference(self, spec: str, composer: Stage) -> Reference:
         """What the first transform of a space is fitted on: its items and the bank, as the encoder gave them."""
-        rows = self._bank_rows(catalog.load(spec), self.bank, composer)
+        rows = bank_rows(catalog.load(spec), self.bank, composer)
         return Reference(self.library.matrices(spec), rows.by_modality(), rows.composed(composer, blank=True))
 
     def null(self, space: Space | LateSpace, view: View, recipe: Recipe) -> tuple[float, float]:
@@ -180,7 +180,7 @@ class Spaces:
 
     def _null_scores(self, space: Space, view: View, composer: Stage) -> npt.NDArray[np.float64]:
         """The scores (q, n) of the null bank's queries against those of the items, evenly spaced, that are there."""
-        rows = self._bank_rows(space.encoder, nulls(), composer)
+        rows = bank_rows(space.encoder, nulls(), composer)
         bank = space.composed(rows, composer, blank=True)
         if isinstance(space.store, ExactStore):
             items = space.store.matrices[view].rows
@@ -250,14 +250,16 @@ class Spaces:
     ) -> Fitted:
         composer, facts = recipe.composer, self._facts(encoder, recipe, states.changes)
         items = dict(states.items[spec])
-        rows = self._bank_rows(encoder, self.bank, composer)
+        rows = bank_rows(encoder, self.bank, composer)
         transforms: list[Transform] = []
         for place, stage in enumerate(recipe.transforms):
-            target = self._target(stage.model, composer, states) if stage.model else None
-            reference = Reference(items, rows.by_modality(), rows.composed(composer, blank=True), target)
+            if stage.model:
+                reference = self._led(stage.model, items, encoder, transforms, composer, states)
+            else:
+                reference = Reference(items, rows.by_modality(), rows.composed(composer, blank=True))
             run, after = TRANSFORMS[stage.name].run, recipe.transforms[:place]
             made = kept[place] if kept else self._fit(run, reference, stage, after, facts)
-            turned = target.items if target else items
+            turned = reference.target.items if reference.target else items
             items = {view: Matrix(m.ids, made.items(view, m.rows)) for view, m in turned.items()}
             rows = rows.turned(made)
             transforms.append(made)
@@ -273,12 +275,26 @@ class Spaces:
             store = CorrectedStore(items, self.library.select, correction)
         return Fitted(states.changes, states.count, tuple(transforms), store, reference)
 
-    def _target(self, spec: str, composer: Stage, states: States) -> Reference:
+    def _led(
+        self,
+        spec: str,
+        items: Mapping[View, Matrix],
+        encoder: Encoder,
+        transforms: Sequence[Transform],
+        composer: Stage,
+        states: States,
+    ) -> Reference:
+        """What a transform into another encoder's space is fitted on: the same parts of the bank as both read them."""
         card = self.library.card(spec)
         if card.multi:
             raise BadRecipe(f"{card.name} gives several vectors for each item: align to an encoder that gives one")
-        rows = self._bank_rows(catalog.load(spec), self.bank, composer)
-        return Reference(states.items[spec], rows.by_modality(), rows.composed(composer, blank=True))
+        other = catalog.load(spec)
+        here = bank_rows(encoder, self.bank, composer, beside=other)
+        for transform in transforms:
+            here = here.turned(transform)
+        there = bank_rows(other, self.bank, composer, beside=encoder)
+        target = Reference(states.items[spec], there.by_modality(), there.composed(PLAIN, blank=True))
+        return Reference(items, here.by_modality(), here.composed(PLAIN, blank=True), target)
 
     def _fit(
         self,
@@ -371,41 +387,6 @@ class Spaces:
             for store, _ in self._opened.values():
                 store.close()
             self._opened.clear()
-
-    # --- banks -----------------------------------------------------------------------------------------------------
-
-    def _bank_rows(self, encoder: Encoder, bank: Bank, composer: Stage) -> PartRows:
-        """A bank as an encoder sees it; queries that it cannot read are left out, and a null bank may be left empty."""
-        joint = composer.name == JOINT and encoder.card.joint
-        key = (encoder.card.space, bank.digest, joint)
-        with _BANK_LOCK:
-            if key not in _BANKS:
-                readable = [q for q in together(encoder, bank.queries, composer) if _readable(encoder, q)]
-                _BANKS[key] = part_rows(encoder, readable, _no_item)
-            return _BANKS[key]
-
-
-_BANKS: dict[tuple[str, str, bool], PartRows] = {}
-_BANK_LOCK = threading.Lock()
-
-
-def together(encoder: Encoder, queries: Sequence[Query], composer: Stage) -> Sequence[Query]:
-    """The queries with words set into their pictures, where the encoder reads both and the composer asks for it."""
-    if composer.name == JOINT and encoder.card.joint:
-        return [replace(query, parts=read_together(query.parts)) for query in queries]
-    return queries
-
-
-def _readable(encoder: Encoder, query: Query) -> bool:
-    try:
-        check_readable(encoder.card, [p.content for p in query.parts if p.content is not None], "query")
-    except CannotRead:
-        return False
-    return True
-
-
-def _no_item(ident: str) -> tuple[Modality, Array]:
-    raise BadQuery(f"a reference query names the item {ident}: reference queries are words and pictures of their own")
 
 
 def _near(count: int, known: int) -> bool:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import whole_encoders
 from drawings import drawing
 
 from ingest.pipeline import ingest
 from ingest.walk import Source, walk
-from mmretrieval import saved
+from mmretrieval import catalog, saved
 from mmretrieval.bank import Bank, nulls
 from mmretrieval.catalog import load
 from mmretrieval.embedding import embed
@@ -375,3 +376,33 @@ def test_transformed_spaces_make_room_for_the_last_that_were_asked(
     spaces.get("hashing", recipes[2])
     assert spaces.get("hashing", recipes[0]).store is first
     assert spaces.get("hashing", recipes[1]).store is not second
+
+
+def test_a_map_between_encoders_is_fitted_on_the_same_parts_in_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one of them would read a reference query's words and picture together, and the other cannot."""
+    table = whole_encoders.blocks()
+    monkeypatch.setattr(catalog, "blocks", lambda: table)
+    name = whole_encoders.JOINT
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for seed in range(12):
+        drawing(seed).save(folder / f"{seed}.png")
+        (folder / f"{seed}.json").write_text(json.dumps({"caption": f"{SAID[seed % 6]} {seed}"}))
+    library = Library.create(tmp_path / "l", ["hashing", name])
+    ingest(library, walk([folder]), workers=1)
+    both = Query((Part(Content(text="a gate")), Part(Content(image=drawing(90)))), id="both")
+    bank = Bank("mine", (words("a heron"), both, words("a mill")))
+    seen: list[Reference] = []
+    row = TRANSFORMS["align"]
+    monkeypatch.setitem(TRANSFORMS, "align", replace(row, run=lambda r, *a: (seen.append(r), row.run(r, *a))[1]))
+    engine = Engine(library, exact=True, bank=bank)
+    for first, second in ((name, "hashing"), ("hashing", name)):
+        assert order(engine, f"{first}@visual,align:{second}")
+        reference = seen.pop()
+        assert reference.target is not None
+        for side, spec in ((reference, first), (reference.target, second)):
+            said = embed(load(spec), [Content(text=t) for t in ("a heron", "a gate", "a mill")], "query")
+            np.testing.assert_allclose(side.parts["text"], said, atol=1e-6)
+            assert len(side.parts["image"]) == 1

@@ -158,7 +158,7 @@ def test_queries_are_embedded_once_however_many_recipes_ask(
         return embed(encoder, some, role)
 
     monkeypatch.setattr(part_rows, "embed", counted)
-    monkeypatch.setattr("mmretrieval.spaces._BANKS", {})
+    monkeypatch.setattr("mmretrieval.bank_rows._BANKS", {})
     fix(*opened, "hashing@text", tries=("center", "nnn:3", "csls", "qbnorm"))
     # 48 queries, and three banks: 12 + 12 + 24 of them, with the dataset's own one in each.
     assert contents == 48 + 48 + 3
