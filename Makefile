@@ -53,7 +53,7 @@ BENCH := "$(BIN)/python" -m eval run --dataset samples/evaluation
 bench: setup
 	$(RUN) $(BENCH) --recipe lite@visual --recipe lite-conse@visual --recipe lite-joint@visual --recipe lite-0@visual \
 	  --recipe hashing@visual --recipe lite@visual,center --recipe lite@visual+lite-0@visual \
-	  --recipe lite --recipe lite,gram --recipe lite,span
+	  --recipe lite --recipe lite,gapshift --recipe lite,gram --recipe lite,span
 	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --recipe lite-joint@visual,sum
 	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --parts text
 	$(RUN) $(BENCH) --queries composed --recipe lite@visual --recipe lite-joint@visual --parts image

@@ -43,7 +43,7 @@ HOVER = {"bgcolor": "#1e293b", "bordercolor": "#475569", "font": {"color": "#f1f
 # Pixels; each entry of the legend from the fifth on adds ENTRY, so that the plot keeps its place.
 HEIGHT, SQUARE, ENTRY = 440, 560, 14
 # Longer captions are cut, and lines in a hover label end here.
-CAPTION, HOVER_LINE, TITLE_LINE = 160, 56, 50
+CAPTION, HOVER_LINE, TITLE_LINE = 160, 56, 44
 # Up to so many points of a line are marked; more than so many points of a cloud are drawn small.
 FEW, MANY = 12, 300
 # Whole numbers over so short a way have a tick each.
@@ -63,7 +63,6 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
 
     figure = go.Figure()
     spacing = _spacing(plot)
-    grey = sum(_yardstick(t.name) for t in plot.traces)
     # Links lie under what they link, and take no colour from it.
     looks = _looks(plot.traces)
     for rank, trace in sorted(enumerate(plot.traces), key=lambda found: found[1].mark != "links"):
@@ -79,7 +78,7 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
             y0=0,
             y1=1,
             yref="y domain",
-            line={"color": INK, "width": 2, "dash": MARKED[(grey + place) % len(MARKED)]},
+            line={"color": INK, "width": 2, "dash": MARKED[place % len(MARKED)]},
             name=f"{shown(name)}: {_amount(at, 'x' in plot.percent)}",
             showlegend=True,
             layer="above",
@@ -170,13 +169,14 @@ def _looks(traces: Sequence[Trace]) -> list[Look]:
 
     Symbols and dashes follow the order alone: the first line is solid whatever its colour.
     """
-    taken = {KNOWN[t.name] for t in traces if t.name in KNOWN}
+    taken = {KNOWN[t.name] for t in traces if t.name in KNOWN and t.mark != "links"}
     free = (i for i in itertools.count() if i not in taken)
     found: list[Look] = []
     for trace in traces:
         grey = sum(f.colour == INK for f in found)
         if trace.mark == "links" or _yardstick(trace.name):
-            found.append(Look(INK, "circle-open", MARKED[grey % len(MARKED)]))
+            # From the other end: dashed lines at a value are grey too, and other traces begin as these do.
+            found.append(Look(INK, "circle-open", MARKED[-1 - grey % len(MARKED)]))
             continue
         place, rank = KNOWN[trace.name] if trace.name in KNOWN else next(free), len(found) - grey
         found.append(Look(PALETTE[place % len(PALETTE)], SYMBOLS[rank % len(SYMBOLS)], DASHES[rank % len(DASHES)]))
@@ -194,8 +194,8 @@ def _drawn(
     name = shown(trace.name)
     x = [shown(v) if isinstance(v, str) else v for v in trace.x]
     if trace.mark == "links":
-        thin = {"mode": "lines", "line": {"color": look.colour, "width": 1}, "hoverinfo": "skip"}
-        thin["opacity"] = 0.25 if len(x) > MANY else 0.5
+        thin: dict[str, Any] = {"mode": "lines", "line": {"color": look.colour, "width": 1}, "hoverinfo": "skip"}
+        thin["opacity"] = 0.3 if len(x) > 2 * MANY else 0.5
         yield {"type": "scatter", "name": name, "x": _broken(x), "y": _broken(trace.y)} | thin
         return
     common: dict[str, Any] = {"name": name, "legendgroup": name, "x": x, "y": list(trace.y)}

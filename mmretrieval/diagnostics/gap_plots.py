@@ -153,7 +153,7 @@ def cosines(name: str, title: str, look: Look, a: Numbers, b: Numbers, seed: int
     )
 
 
-AXIS = "delta, shift along the gap (in lengths of a unit vector, half by each kind)"
+AXIS = "delta, shift along the gap (unit-vector lengths, half by each kind)"
 
 
 def shifted(curves: Curves, labels: Labels) -> tuple[Plot, ...]:

@@ -127,7 +127,7 @@ def _found(found: Retrieved, ids: Sequence[str], seed: int) -> Plot:
         name="prior",
         title="Own volume against how often an item is found",
         x="own volume of the item's views (0 copies, 1 orthogonal)",
-        y=f"rankings with it among the first {found.top} (count, of {found.asked})",
+        y=f"rankings with it in the first {found.top} (count, of {found.asked})",
         traces=tuple(
             Trace(
                 what, _plain(found.own[some]), _plain(found.times[ranking][some]), "points", labels=labels, items=True

@@ -241,7 +241,7 @@ def _curves(counts: Mapping[str, Places], titles: Mapping[str, str], n: int, q: 
         name="occurrence",
         title=f"How often each item is among the first {k}",
         x="items by falling count (rank)",
-        y=f"questions that find it among their first {k} (count)",
+        y=f"questions that find it in their first {k} (count)",
         traces=tuple(curve(name, heights) for name, heights in falling.items()),
         note="A curve that starts high and falls early means hubs; it ends where items are found by no question.",
         log="xy",
