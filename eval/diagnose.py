@@ -183,7 +183,7 @@ def _of_items(
     if library is not None:
         opened = held.enter_context(Library.open(library))
         subject = of_library(opened, recipe or opened.default_recipe, classes=classes, seed=seed)
-        return Source(subject, (f"library {library}",), look_of(opened))
+        return Source(subject, (f"library {library}", *_rival(subject)), look_of(opened))
     assert dataset is not None  # _one_of has seen to it
     return _of_dataset(held, dataset, recipe or DATASET_RECIPE, out, workers, classes, seed)
 
@@ -209,7 +209,14 @@ def _of_dataset(held: ExitStack, folder: Path, recipe: str, out: Path, workers: 
     if shelf.unfindable:
         notes.append(f"{len(shelf.unfindable)} entries could not be read and are left out: `eval check` says why")
     subject = of_dataset(loaded, shelf, exact, classes=classes, seed=seed)
-    return Source(subject, tuple(notes), look_of(shelf.library))
+    return Source(subject, (*notes, *_rival(subject)), look_of(shelf.library))
+
+
+def _rival(subject: Subject) -> tuple[str, ...]:
+    """What must be said where a recipe names two encoders: most diagnostics look at the first alone."""
+    if subject.rival is None:
+        return ()
+    return (f"agreement and calibration compare it with {subject.rival.name}; all others look at {subject.name} alone",)
 
 
 # --- for people ----------------------------------------------------------------------------------------------------

@@ -140,6 +140,11 @@ def words(name: str) -> str:
     return name.replace("_", " ").replace(".", ": ")
 
 
+def fact(key: object) -> str:
+    """The name of a fact for people; a stage, as in nnn:128:0.75, stays as it is written."""
+    return str(key) if ":" in str(key) else str(key).replace("_", " ")
+
+
 def figure(value: float | None) -> str:
     """A number as people read it: three decimals or digits, whole numbers whole, nothing as a dash."""
     if value is None:
@@ -166,8 +171,8 @@ def facts(basis: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     """What a finding was measured on, flat: `versions: numpy` and its value."""
     for key, value in basis.items():
         if isinstance(value, Mapping):
-            yield from facts(value, f"{prefix}{words(str(key))}: ")
+            yield from facts(value, f"{prefix}{fact(key)}: ")
         elif isinstance(value, (list, tuple)):
-            yield f"{prefix}{words(str(key))}", ", ".join(map(str, value))
+            yield f"{prefix}{fact(key)}", ", ".join(map(str, value))
         else:
-            yield f"{prefix}{words(str(key))}", "-" if value is None else str(value)
+            yield f"{prefix}{fact(key)}", "-" if value is None else str(value)

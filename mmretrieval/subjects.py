@@ -9,7 +9,7 @@ import numpy as np
 
 from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.engine import Engine
-from mmretrieval.errors import BadRecipe
+from mmretrieval.errors import BadRecipe, UnknownName
 from mmretrieval.geometry import unit
 from mmretrieval.library import Library
 from mmretrieval.recipe import Recipe, Source, parse
@@ -104,4 +104,15 @@ def _captions(engine: Engine, spec: str, space: Space, searched: View, seed: int
 
 
 def _classes(library: Library, key: str) -> dict[str, str]:
-    return {item.id: str(item.meta[key]) for item in library.items() if item.meta.get(key) not in (None, "")}
+    """The class of each item that has one. Raises UnknownName, with the keys that there are, where no item has."""
+    keys: dict[str, None] = {}
+    found = {}
+    for item in library.items():
+        keys |= dict.fromkeys(item.meta)
+        if item.meta.get(key) not in (None, ""):
+            found[item.id] = str(item.meta[key])
+    if not found:
+        raise UnknownName(
+            f"no item has a class under {key!r}: its metadata have {', '.join(sorted(keys)) or 'no keys'}"
+        )
+    return found

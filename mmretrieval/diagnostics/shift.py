@@ -125,10 +125,10 @@ def measured(
     values += [float(moved.deltas[closed]), float(distance[closed]), float(mean_loss[0, closed])]
     values += [float(recall[k, at, side]) for at in (default, closed) for k in range(len(KS)) for side in (0, 1)]
     values.append(float(recall[-1, closed].mean() - recall[-1, default].mean()))
-    intervals = {
-        "shift_loss": interval(drawn_loss[default]),
-        "shift_best_loss": interval(drawn_loss[best]),
-        "shift_closed_loss": interval(drawn_loss[closed]),
+    # One batch has nothing to be resampled against: it would give an interval without width.
+    several = symmetric.shape[-1] > 1
+    losses_at = {"shift_loss": default, "shift_best_loss": best, "shift_closed_loss": closed} if several else {}
+    intervals = {name: interval(drawn_loss[at]) for name, at in losses_at.items()} | {
         "shift_closed_recall_change": interval(drawn[closed] - drawn[default]),
     }
     for name, at in (("shift", default), ("shift_closed", closed)):
@@ -140,7 +140,7 @@ def measured(
         distance=distance,
         scales=SCALES,
         loss=mean_loss,
-        loss_band=np.percentile(drawn_loss, [2.5, 97.5], axis=1),
+        loss_band=np.percentile(drawn_loss, [2.5, 97.5], axis=1) if several else np.empty((2, 0)),
         ks=KS,
         recall=recall.mean(axis=-1),
         recall_band=np.percentile(drawn, [2.5, 97.5], axis=1),

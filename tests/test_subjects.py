@@ -1,0 +1,100 @@
+"""What diagnostics are given of a library: views in order, the items' own words as questions, classes, a rival."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import whole_encoders
+from drawings import drawing
+
+from ingest.pipeline import ingest
+from ingest.walk import walk
+from mmretrieval import catalog, subjects
+from mmretrieval.engine import Engine
+from mmretrieval.errors import UnknownName
+from mmretrieval.geometry import unit
+from mmretrieval.library import Library
+from mmretrieval.subjects import Question, of_library
+from mmretrieval.types import Content, Part, Query
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """Nine pictures, eight with captions, six with a colour; two encoders, one of them joint."""
+    table = whole_encoders.blocks()
+    monkeypatch.setattr(catalog, "blocks", lambda: table)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for seed in range(9):
+        drawing(seed).save(folder / f"{seed}.png")
+        told = {"caption": f"thing number {seed}" if seed < 8 else "", "size": seed}
+        (folder / f"{seed}.json").write_text(json.dumps(told | ({"colour": "red"} if seed < 6 else {})))
+    made = Library.create(tmp_path / "l", ["hashing", whole_encoders.JOINT])
+    assert ingest(made, walk([folder]), workers=1).failed == 0
+    return made
+
+
+def test_views_come_pictures_first_and_words_ask_for_their_own_pictures(library: Library) -> None:
+    subject = of_library(library, "hashing")
+    assert list(subject.views) == ["visual", "text"]
+    assert (subject.searched, subject.name) == ("visual", "hashing@all")
+    matrices = library.matrices("hashing")
+    np.testing.assert_array_equal(subject.views["visual"].rows, matrices["visual"].rows)
+    asked, searched = subject.asked()
+    assert searched is subject.views["visual"]
+    assert asked.ids == matrices["text"].ids
+    assert set(asked.kinds) == {"caption"}
+    assert asked.relevant == tuple(frozenset([i]) for i in asked.ids)
+    np.testing.assert_array_equal(asked.rows, matrices["text"].rows)
+    assert subject.reference is not None
+    assert len(subject.reference.queries) == len(subject.reference.parts["text"]) > 100
+    assert list(of_library(library, whole_encoders.JOINT).views) == ["visual", "text", "joint"]
+
+
+def test_transforms_change_items_and_questions_and_what_comes_later_does_not(library: Library) -> None:
+    subject = of_library(library, "hashing@visual,center,nnn,gram")
+    assert subject.name == "hashing@visual,center"
+    rows = library.matrices("hashing")["visual"].rows.astype(np.float64)
+    np.testing.assert_allclose(subject.views["visual"].rows, unit(rows - rows.mean(axis=0)), atol=1e-6)
+    plain = of_library(library, "hashing@visual").asked()[0].rows
+    moved = subject.asked()[0].rows
+    np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=1e-6)
+    assert not np.allclose(moved, plain)
+
+
+def test_questions_are_posed_with_their_answers_and_what_is_no_answer(library: Library) -> None:
+    first, second = library.matrices("hashing")["visual"].ids[:2]
+    query = Query((Part(Content(text="thing")), Part(item=second, weight=0.5)), id="q", exclude=frozenset([second]))
+    subject = of_library(library, "hashing@visual", questions=[Question(query, "composed", frozenset([first]))])
+    asked, _ = subject.asked()
+    assert (asked.ids, asked.kinds, asked.relevant) == (("q",), ("composed",), (frozenset([first]),))
+    assert asked.excluded == (frozenset([second]),)
+    posed = Engine(library, exact=True).rank([query], "hashing@visual", 9).rankings[0].hits
+    scores = subject.views["visual"].rows.astype(np.float64) @ asked.rows[0].astype(np.float64)
+    best = [i for i in np.argsort(-scores, kind="stable") if subject.views["visual"].ids[i] != second]
+    assert [subject.views["visual"].ids[i] for i in best] == [h.id for h in posed]
+
+
+def test_the_second_encoder_is_the_rival_of_the_first(library: Library) -> None:
+    subject = of_library(library, f"hashing@visual+{whole_encoders.JOINT}@visual")
+    assert subject.rival is not None
+    assert subject.rival.name == f"{whole_encoders.JOINT}@visual"
+    assert subject.rival.views["visual"].ids == subject.views["visual"].ids
+
+
+def test_classes_are_a_key_of_the_metadata_and_a_wrong_one_is_refused(library: Library) -> None:
+    subject = of_library(library, "hashing@visual", classes="colour")
+    assert sorted(subject.classes.values()) == ["red"] * 6
+    with pytest.raises(UnknownName, match=r"no item has a class under 'color': its metadata have colour, size"):
+        of_library(library, "hashing@visual", classes="color")
+
+
+def test_of_many_captions_some_are_drawn_by_the_seed(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "MOST_CAPTIONS", 5)
+    draws = [of_library(library, "hashing@visual", seed=seed).asked()[0].ids for seed in (0, 0, 1, 2, 3)]
+    assert draws[0] == draws[1]
+    assert len(set(draws)) > 1
+    assert all(len(set(ids)) == 5 and list(ids) == sorted(ids) for ids in draws)
