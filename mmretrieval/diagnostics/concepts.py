@@ -266,6 +266,12 @@ def _sentence(subject: Subject, seen: Viewed, numbers: Mapping[str, float | None
             said += f"{numbers['centered.change']:+.2f}, " if low > 0 or high < 0 else "no change that can be told, "
             said += f"{low:+.2f} to {high:+.2f})"
         said += "; 1 is best."
+        ami = numbers.get(f"{subject.searched}.ami")
+        if ami is not None:
+            said += (
+                f" Many small classes raise a V-measure by chance alone: less that, the first is {ami:.2f} (adjusted "
+                "mutual information; 0 is chance)."
+            )
     return said + caution(len(seen))
 
 

@@ -99,6 +99,9 @@ def _corrected(
             f"(by {-change:.2f}, {-high:.2f} to {-low:.2f}), with {never} of the items never found"
         )
         said.append(text + _answers(best, numbers, intervals) + ".")
+    raised = [text for name, text in titles.items() if intervals[f"{name}.skewness_change"][0] > 0]
+    if raised:
+        said.append(f"{' and '.join(raised)} {'raise' if len(raised) > 1 else 'raises'} it.")
     if left_out:
         said.append(f"{', '.join(left_out)} could not be tried: {next(iter(left_out.values()))}.")
     return said

@@ -223,6 +223,7 @@ def test_planted_items_are_exhibited():
         assert commonest.startswith("kind ")
     assert sum(y for y in found.plots[1].traces[0].y) == pytest.approx(1)
     assert "V-measure" in found.sentence
+    assert f"the first is {found.numbers['visual.ami']:.2f} (adjusted mutual information" in found.sentence
     for name, (low, high) in found.intervals.items():
         assert low <= found.numbers[name] <= high, name
     json.dumps(asdict(found), allow_nan=False)

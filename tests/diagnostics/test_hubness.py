@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmretrieval.diagnostics.hubness import CHANCE, PLAIN, hubness, written
-from mmretrieval.diagnostics.hubness_words import percent
+from mmretrieval.diagnostics.hubness_words import percent, sentence
 from mmretrieval.diagnostics.occurrence import occurrences, robin_hood, skewness
 from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.errors import RetrievalError
@@ -261,3 +261,15 @@ def test_what_cannot_be_measured_is_refused():
 )
 def test_a_percentage_never_rounds_to_none_or_all(share, text):
     assert percent(share) == text
+
+
+def test_a_correction_that_makes_it_worse_is_named():
+    numbers = {"skewness": 1.0, "never_retrieved": 0.1, "largest_share": 0.1}
+    numbers |= {f"chance.{name}": 0.1 for name in numbers}
+    intervals = {"skewness": (0.5, 1.5)}
+    for name, change in (("nnn", (-0.1, 0.2)), ("qbnorm", (0.2, 0.9)), ("csls", (0.1, 0.7))):
+        numbers[f"{name}.skewness"] = 1.0 + sum(change) / 2
+        intervals[f"{name}.skewness_change"] = change
+    titles = {"nnn": "nnn:128:0.75", "qbnorm": "qbnorm:20:1", "csls": "csls:10"}
+    said = sentence(60, 60, 10, titles, numbers, intervals, {})
+    assert said.endswith("lowers the skewness beyond noise. qbnorm:20:1 and csls:10 raise it.")
