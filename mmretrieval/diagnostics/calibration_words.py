@@ -27,8 +27,10 @@ def sentence(
     group = min(groups, key=lambda g: KINDS.index(g.kind) if g.kind in KINDS else len(KINDS))
     low, high = intervals[f"{group.name}.auc"]
     even = numbers[f"{group.name}.even"]
+    least, most = intervals.get(f"{group.name}.even", (0.0, 0.0))
     more = (
-        f"one of the first {K} answers is more likely relevant than not from a score of {even:.2f} on"
+        f"one of the first {K} answers is more likely relevant than not from a score of {even:.2f} on "
+        f"({least:.2f} to {most:.2f})"
         if even is not None
         else "from which score on an answer is more likely relevant than not cannot be said from these"
     )

@@ -159,8 +159,9 @@ def odds(scores: Numbers, right: npt.NDArray[np.bool_], seed: int, count: int = 
     """A logistic curve through the answers (q, k) of q queries, as Platt (1999) fits one; NaN scores are no answers.
 
     None with fewer than 10 right or 10 wrong answers. The score of even odds is given only where it is estimable:
-    where in all but a fortieth of the resamples of queries the chance rises with the score, and where the interval
-    of that score lies within the scores that answers have.
+    where in all but a fortieth of the resamples of queries the chance rises with the score, where the interval of that
+    score lies within the scores that answers have, and where at least 10 answers reach it: a curve may be drawn beyond
+    what was seen, and says nothing there.
     """
     there = np.isfinite(scores)
     hits = right & there
@@ -180,9 +181,11 @@ def odds(scores: Numbers, right: npt.NDArray[np.bool_], seed: int, count: int = 
         evens.extend(np.divide(-b, a, out=np.full(len(a), np.inf), where=a > 0).tolist())
     low, high = (float(v) for v in np.quantile(evens, [0.025, 0.975], method="nearest")) if evens else (np.inf, np.inf)
     seen = scores[there]
-    if slope <= 0 or rising < 0.975 * count or not seen.min() <= low <= high <= seen.max():
+    even = -constant / slope if slope > 0 else np.inf
+    reached = int((seen >= even).sum()) >= LEAST_ANSWERS
+    if rising < 0.975 * count or not reached or not seen.min() <= low <= high <= seen.max():
         return Odds(slope, constant, None, None)
-    return Odds(slope, constant, -constant / slope, (low, high))
+    return Odds(slope, constant, even, (low, high))
 
 
 def logistic(scores: Numbers, right: npt.NDArray[np.bool_], weights: Numbers | None = None) -> tuple[float, float]:

@@ -157,6 +157,9 @@ def test_even_odds_that_cannot_be_seen_are_not_given() -> None:
     beyond = rng.random((300, 5)) < 1 / (1 + np.exp(-10 * (scores - 0.75)))
     found = odds(scores, beyond, 0)
     assert found is not None and found.slope > 0 and found.even is None, "no answer scores as high as it would have to"
+    outlier = np.where(scores == scores.max(), 2.0, scores)  # one answer far beyond all others is no ground for a curve
+    found = odds(outlier, beyond, 0)
+    assert found is not None and found.even is None
     few = np.zeros((300, 5), dtype=bool)
     few[:9, 0] = True
     assert odds(scores, few, 0) is None and odds(scores, ~few, 0) is None
