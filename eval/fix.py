@@ -86,11 +86,10 @@ def _found(
     from eval.recipes import encoders_of, in_full_precision
     from ingest.progress import Progress
     from mmretrieval.errors import BadRecipe
-    from mmretrieval.recipe import parse
 
     exact = in_full_precision(recipe)
     # A stage that leads to another encoder needs that encoder's vectors too.
-    encoders = encoders_of([exact, *(f"{parse(exact).sources[0]},{stage}" for stage in tries)])
+    encoders = encoders_of([exact], tries)
     loaded = load(folder)
     with Progress() as progress:
         progress.expect(len({judging.source_path(e, loaded) for e in loaded.corpus}))

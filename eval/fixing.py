@@ -42,7 +42,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Tried:
-    """One change on the fitting half: its stages, the recipe, its metric; or why it could not be tried."""
+    """One change on the fitting half: stages, the recipe ("" if it cannot hold them), its metric; or the problem."""
 
     stages: tuple[str, ...]
     recipe: str
@@ -108,13 +108,13 @@ def fix(
     metric = metric or dataset.main_metric
     plain = parse(recipe)
     usual = (*USUAL, *(USUAL_OF_ALL if plain.sources[0].view == "all" else ()))
-    singles = [_changed(plain, (stage,)) for stage in _different(tries or usual)]
+    singles = _different(tries or usual)
     trial = Trial(dataset, shelf, metric, halves(dataset, shelf, seed))
     base = trial.fitted(plain)
-    tried = [_try(trial, base, made, on_step, i, len(singles)) for i, made in enumerate(singles)]
+    tried = [_try(trial, plain, base, (stage,), on_step, i, len(singles)) for i, stage in enumerate(singles)]
     good = sorted((t for t in tried if t.value is not None), key=lambda t: -(t.difference or 0))[:PAIRED]
     both = _pairs(plain, [t.stages[0] for t in good]) if pairs else []
-    tried += [_try(trial, base, made, on_step, i, len(both)) for i, made in enumerate(both)]
+    tried += [_try(trial, plain, base, pair, on_step, i, len(both)) for i, pair in enumerate(both)]
     chosen = _chosen(tried, tuple(tries), report)
     if not chosen:
         problems = "; ".join(f"{','.join(t.stages)}: {t.problem}" for t in tried)
@@ -125,34 +125,24 @@ def fix(
 # --- what to try ----------------------------------------------------------------------------------------------------
 
 
-def _changed(plain: Recipe, stages: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The stages, spelled out, and the recipe with them in the places where they belong; the recipe keeps its own."""
-    from mmretrieval.recipe import place_of
-
-    written = [piece for piece in str(plain).split(",")][1:]
-    ordered = sorted([*written, *stages], key=place_of)  # stable: of one kind, the recipe's own come first
-    return tuple(sorted(stages, key=place_of)), ",".join([str(plain).split(",")[0], *ordered])
-
-
 def _different(stages: Sequence[str]) -> list[str]:
     """The stages less those that another one spells with other words: nnn and nnn:128:0.75 are one test, not two."""
-    from mmretrieval.recipe import spelled_out
+    from mmretrieval.recipe import stage_of
 
     found: dict[str, str] = {}
     for stage in stages:
-        found.setdefault(spelled_out(stage), stage)
+        found.setdefault(str(stage_of(stage)), stage)
     return list(found.values())
 
 
-def _pairs(plain: Recipe, stages: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
+def _pairs(plain: Recipe, stages: Sequence[str]) -> list[tuple[str, ...]]:
     """Every two of the stages together that a recipe can hold; two transforms in both orders."""
-    from mmretrieval.recipe import parse
+    from mmretrieval.recipe import with_stages
 
-    found: dict[str, tuple[tuple[str, ...], str]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for pair in itertools.permutations(stages, 2):
-        made = _changed(plain, pair)
         try:
-            found.setdefault(str(parse(made[1])), made)
+            found.setdefault(str(with_stages(plain, *pair)), pair)
         except BadRecipe:
             continue  # two corrections, say: a recipe holds one
     return list(found.values())
@@ -160,23 +150,26 @@ def _pairs(plain: Recipe, stages: Sequence[str]) -> list[tuple[tuple[str, ...], 
 
 def _try(
     trial: Trial,
+    plain: Recipe,
     base: Mapping[str, float],
-    made: tuple[tuple[str, ...], str],
+    stages: tuple[str, ...],
     on_step: Callable[[str, int, int], None],
     done: int,
     of: int,
 ) -> Tried:
-    from mmretrieval.recipe import parse
+    from mmretrieval.recipe import place_of, with_stages
 
-    stages, text = made
     on_step(f"trying {','.join(stages)}", done, of)
+    changed = ""
     try:
-        recipe = parse(text)
+        stages = tuple(sorted(stages, key=place_of))
+        recipe = with_stages(plain, *stages)
+        changed = str(recipe)
         values = trial.fitted(recipe)
     except RetrievalError as error:
-        return Tried(stages, text, problem=str(error))
+        return Tried(stages, changed, problem=str(error))
     value = statistics.fmean(values.values())
-    return Tried(stages, str(recipe), value, value - statistics.fmean(base.values()))
+    return Tried(stages, changed, value, value - statistics.fmean(base.values()))
 
 
 def _chosen(tried: Sequence[Tried], wanted: tuple[str, ...], report: int) -> list[Tried]:

@@ -7,12 +7,16 @@ from dataclasses import replace
 
 from eval.runs import TRANSDUCTIVE
 from mmretrieval import catalog
-from mmretrieval.recipe import parse
+from mmretrieval.recipe import parse, stage_of
+from mmretrieval.transforms import TARGETED
 
 
-def encoders_of(recipes: Sequence[str]) -> tuple[str, ...]:
-    """The encoders of all recipes; a bad recipe or unknown encoder is refused before any work."""
-    found = tuple(dict.fromkeys(spec for text in recipes for spec in parse(text).encoders))
+def encoders_of(recipes: Sequence[str], stages: Sequence[str] = ()) -> tuple[str, ...]:
+    """The encoders of all recipes, and those that stages lead to; what is bad or unknown is refused before any work."""
+    led = (stage for stage in map(stage_of, stages) if stage.name in TARGETED)
+    found = tuple(
+        dict.fromkeys([*(spec for text in recipes for spec in parse(text).encoders), *(s.model for s in led)])
+    )
     for spec in found:
         catalog.card(spec)
     return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmretrieval import catalog
@@ -75,8 +75,7 @@ class Recipe:
     rerankers: tuple[Stage, ...] = ()
 
     def __str__(self) -> str:
-        one = [stage for stage in (self.composer, self.correction, self.fuser) if stage is not None]
-        return ",".join(["+".join(map(str, self.sources)), *map(str, [*self.transforms, *one, *self.rerankers])])
+        return ",".join(["+".join(map(str, self.sources)), *map(str, self.stages)])
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -84,6 +83,12 @@ class Recipe:
         return tuple(
             dict.fromkeys([*(s.encoder for s in self.sources), *(t.model for t in self.transforms if t.model)])
         )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All that comes after the sources, in order."""
+        one = (stage for stage in (self.composer, self.correction, self.fuser) if stage is not None)
+        return (*self.transforms, *one, *self.rerankers)
 
     @property
     def transductive(self) -> bool:
@@ -123,9 +128,36 @@ def place_of(stage: str) -> int:
     return _stage(stage, stage)[0]
 
 
-def spelled_out(stage: str) -> str:
-    """A stage with all its arguments, as a recipe spells it. Raises BadRecipe for an unknown one."""
-    return str(_stage(stage, stage)[1])
+def stage_of(stage: str) -> Stage:
+    """A stage by itself, with all its arguments. Raises BadRecipe for an unknown one."""
+    return _stage(stage, stage)[1]
+
+
+def joins(stage: str) -> bool:
+    """Whether a stage joins the lists of several sources. Raises BadRecipe for an unknown one."""
+    return SLOTS[place_of(stage)][0] == "fuser"
+
+
+def with_stages(recipe: Recipe, *stages: str) -> Recipe:
+    """The recipe with further stages, each where it belongs: of its kind after the recipe's own, or in place of it.
+
+    Of what a recipe holds once (composer, correction, fuser) the new one takes the old one's place. Raises BadRecipe
+    for an unknown stage, for two new ones of which a recipe holds one, and where this recipe cannot hold them.
+    """
+    places = [place_of(stage) for stage in stages]
+    single = [place for place in places if SLOTS[place][2] == "one"]
+    for place in single:
+        if single.count(place) > 1:
+            both = " and ".join(s for s, p in zip(stages, places, strict=True) if p == place)
+            raise BadRecipe(f"a recipe holds one {SLOTS[place][0]}, not {both}: keep one")
+    kept = [written for s in recipe.stages if place_of(written := str(s)) not in single]
+    ordered = sorted([*kept, *stages], key=place_of)  # stable: of one kind, the recipe's own come first
+    return parse(",".join(["+".join(map(str, recipe.sources)), *ordered]))
+
+
+def first_alone(recipe: Recipe) -> Recipe:
+    """The recipe with its first source alone, and so without its fuser."""
+    return replace(recipe, sources=recipe.sources[:1], fuser=None)
 
 
 def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str) -> Recipe:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.errors import RetrievalError
+from mmretrieval.recipe import first_alone, joins, parse, with_stages
 from page import compare, evaluate, recipes, search
 from page.cards import clock
 from page.drawn import FIGURES_JS, drawn
@@ -99,10 +100,11 @@ def fix(page: Page, asked: Asked, said: dict[str, Any]) -> tuple[str, str, str]:
     recipe = asked[1] if side == "right" else asked[0]
     if not recipe:
         raise RetrievalError("this diagnosis is not shown any more: run it again")
-    changed = recipes.with_stage(recipe, stage)
+    plain = parse(recipe)
+    changed = str(with_stages(plain, stage))
     page.permitted(changed)
     # Of encoders that were compared already, one by itself is what joining them changes.
-    return recipes.first_alone(recipe) if recipes.joins(stage) else recipe, changed, stage
+    return str(first_alone(plain)) if joins(stage) else recipe, changed, stage
 
 
 # --- widgets ---------------------------------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def wire(page: Page, tab: Tab, compared: compare.Tab, evaluated: evaluate.Tab, t
             return notice(outcome.problem, "warning"), *(gr.skip(),) * 6
         recipe, changed, stage = outcome.value
         to = "evaluate" if said.get("try") == "evaluate" else "compare"
-        proof = (gr.skip(), gr.skip()) if recipes.joins(stage) else (recipe, [stage])
+        proof = (gr.skip(), gr.skip()) if joins(stage) else (recipe, [stage])
         return "", recipe, changed, typed or words, *proof, gr.Tabs(selected=to)
 
     outputs = [tab.problem, compared.left, compared.right, compared.words, evaluated.recipe, evaluated.stages, tabs]

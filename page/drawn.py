@@ -14,9 +14,9 @@ from eval import plots
 from eval.diagnosis import column, facts, figure, interval, number_rows, words
 from eval.diagnosis_page import Face
 from mmretrieval.findings import Exhibit, Finding, Plot
+from mmretrieval.recipe import joins
 from page.findings import Found, Task
 from page.notices import counted, escape, notice, table
-from page.recipes import joins
 
 FIGURES_JS = Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
 # So many rows of a plot's table are in the page; the file behind the link beside it has all.

@@ -1,4 +1,4 @@
-"""Recipes worth offering for a library's encoders, each with a few words on what it does; and recipes changed."""
+"""Recipes worth offering for a library's encoders, each with a few words on what it does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmretrieval import catalog
 from mmretrieval.errors import RetrievalError
-from mmretrieval.recipe import SLOTS, parse, place_of
+from mmretrieval.recipe import SLOTS, parse
 from mmretrieval.search import READERS
 from mmretrieval.transforms import TARGETED
 
@@ -84,35 +84,10 @@ def complaint(text: str | None, library: Library) -> str:
     return ""
 
 
-def with_stage(recipe: str, stage: str) -> str:
-    """The recipe with one more stage in its place; of what there may be one of, the new one takes the old one's place.
-
-    Raises BadRecipe for a stage that there is not, or that this recipe cannot hold.
-    """
-    place, whole = place_of(stage), parse(recipe)
-    stages = [str(s) for s in (*whole.transforms, whole.composer, whole.correction, whole.fuser, *whole.rerankers) if s]
-    if SLOTS[place][2] == "one":
-        stages = [s for s in stages if place_of(s) != place]
-    ordered = sorted([*stages, stage], key=place_of)  # stable: of one kind, the recipe's own come first
-    return str(parse(",".join(["+".join(map(str, whole.sources)), *ordered])))
-
-
-def joins(stage: str) -> bool:
-    """Whether a stage joins the lists of several encoders."""
-    return SLOTS[place_of(stage)][0] == "fuser"
-
-
 def stages() -> list[tuple[str, str]]:
     """(stage, what it does) of everything that may be tried on a recipe and needs no other model."""
     named = [(name, row) for slot, rows, _ in SLOTS for name, row in rows.items() if slot in OFFERED]
     return [(name, row.promise) for name, row in named if name not in TARGETED and name not in READERS]
-
-
-def first_alone(recipe: str) -> str:
-    """The recipe with its first encoder alone."""
-    whole = parse(recipe)
-    kept = [str(s) for s in (*whole.transforms, whole.composer, whole.correction, *whole.rerankers) if s]
-    return str(parse(",".join([str(whole.sources[0]), *kept])))
 
 
 def joined(left: str, right: str) -> str:

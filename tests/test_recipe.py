@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmretrieval import recipe
 from mmretrieval.catalog import EncoderSpec
 from mmretrieval.errors import BadRecipe
-from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, parse
+from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, first_alone, joins, parse, with_stages
 from mmretrieval.search import COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, READERS, RERANKERS
 from mmretrieval.transforms import TARGETED, TRANSFORMS
 from mmretrieval.types import Parameter, StageRow
@@ -229,3 +229,45 @@ def test_one_encoder_has_one_spelling_in_a_recipe() -> None:
     assert str(recipe.parse("a ; y=2;x=1 @visual")) == "a;x=1;y=2@visual,sum"
     with pytest.raises(BadRecipe, match="same encoder and view twice"):
         recipe.parse("a;x=1;y=2@text+a;y=2;x=1@text")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "changed"),
+    [
+        ("lite@visual", "center", "lite@visual,center,sum"),
+        ("lite@visual,gram", "center", "lite@visual,center,sum,gram:100"),
+        ("lite@visual,whiten", "center", "lite@visual,whiten:0,center,sum"),
+        ("lite@visual,csls", "nnn:3", "lite@visual,sum,nnn:3:0.75"),
+        ("lite@all", "span:50", "lite@all,sum,span:50"),
+        ("lite@visual+lite-0@visual", "rrf:10", "lite@visual+lite-0@visual,sum,rrf:10"),
+    ],
+)
+def test_a_stage_goes_where_it_belongs_and_takes_the_place_of_its_like(recipe, stage, changed):
+    assert str(with_stages(parse(recipe), stage)) == changed
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "says"),
+    [
+        ("lite@all", "superglobal", "one view"),
+        ("lite@visual", "rrf", "joins several lists"),
+        ("lite@visual", "centre", "Did you mean 'center'"),
+        ("lite@visual", "<script>", "no stage is called"),
+    ],
+)
+def test_what_a_recipe_cannot_hold_is_refused(recipe, stage, says):
+    with pytest.raises(BadRecipe, match=says):
+        with_stages(parse(recipe), stage)
+
+
+def test_several_stages_go_in_at_once_but_not_two_where_a_recipe_holds_one():
+    plain = parse("lite@visual,csls")
+    assert str(with_stages(plain, "span", "nnn", "center")) == "lite@visual,center,sum,nnn:128:0.75,span:100"
+    assert with_stages(plain) == plain
+    with pytest.raises(BadRecipe, match="one correction, not nnn and qbnorm"):
+        with_stages(plain, "nnn", "qbnorm")
+
+
+def test_the_first_source_alone_needs_no_fuser():
+    assert str(first_alone(parse("lite@visual+lite-0@visual,center,rrf:3"))) == "lite@visual,center,sum"
+    assert joins("rrf:3") and not joins("nnn")

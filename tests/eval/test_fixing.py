@@ -165,12 +165,21 @@ def test_queries_are_embedded_once_however_many_recipes_ask(
 
 
 def test_what_cannot_be_tried_says_why_and_does_not_stop_the_rest(opened: tuple[Dataset, Shelf]) -> None:
-    found = fix(*opened, "hashing@text", tries=("relative", "center"))
+    found = fix(*opened, "hashing@text", tries=("relative", "rrf", "center"))
     problems = {t.stages: t.problem for t in found.tried}
+    assert "joins several lists" in problems[("rrf",)]
     assert "items" in problems[("relative",)]
     assert problems[("center",)] == ""
     with pytest.raises(BadRecipe, match=r"nothing of what was tried works .* relative: "):
         fix(*opened, "hashing@text", tries=("relative",))
+
+
+def test_a_correction_takes_the_place_of_the_one_that_is_there(opened: tuple[Dataset, Shelf]) -> None:
+    found = fix(*opened, "hashing@text,csls", tries=("nnn:3", "qbnorm", "center"))
+    recipes = {t.stages: t.recipe for t in found.tried}
+    assert recipes[("nnn:3",)] == "hashing@text,sum,nnn:3:0.75"
+    assert ("nnn:3", "qbnorm") not in recipes and ("qbnorm", "nnn:3") not in recipes
+    assert recipes[("center", "nnn:3")] == "hashing@text,center,sum,nnn:3:0.75"
 
 
 def test_of_two_orders_only_the_better_is_judged(opened: tuple[Dataset, Shelf]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mmretrieval.errors import BadRecipe
 from mmretrieval.library import Library
 from mmretrieval.recipe import parse
 from page import compare, recipes, search
@@ -35,42 +34,12 @@ def test_every_suggested_recipe_parses_and_finds(page: Page) -> None:
     assert "pick one" in recipes.complaint("", page.library)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "stage", "changed"),
-    [
-        ("lite@visual", "center", "lite@visual,center,sum"),
-        ("lite@visual,gram", "center", "lite@visual,center,sum,gram:100"),
-        ("lite@visual,whiten", "center", "lite@visual,whiten:0,center,sum"),
-        ("lite@visual,csls", "nnn:3", "lite@visual,sum,nnn:3:0.75"),
-        ("lite@all", "span:50", "lite@all,sum,span:50"),
-        ("lite@visual+lite-0@visual", "rrf:10", "lite@visual+lite-0@visual,sum,rrf:10"),
-    ],
-)
-def test_a_stage_goes_where_it_belongs_and_takes_the_place_of_its_like(recipe: str, stage: str, changed: str) -> None:
-    assert recipes.with_stage(recipe, stage) == changed
-
-
-@pytest.mark.parametrize(
-    ("recipe", "stage", "says"),
-    [
-        ("lite@all", "superglobal", "one view"),
-        ("lite@visual", "rrf", "joins several lists"),
-        ("lite@visual", "centre", "Did you mean 'center'"),
-        ("lite@visual", "<script>", "no stage is called"),
-    ],
-)
-def test_what_a_recipe_cannot_hold_is_refused(recipe: str, stage: str, says: str) -> None:
-    with pytest.raises(BadRecipe, match=says):
-        recipes.with_stage(recipe, stage)
-
-
 def test_two_encoders_are_joined_where_they_are_changed_alike() -> None:
     assert recipes.joined("lite@visual", "lite-0@visual") == "lite@visual+lite-0@visual,sum,rrf:60"
     assert recipes.joined("lite@visual,center", "lite-0@visual,center").startswith("lite@visual+lite-0@visual,center")
     assert recipes.joined("lite@visual", "lite@visual") == ""
     assert recipes.joined("lite@visual", "lite-0@visual,center") == ""
     assert recipes.joined("lite@visual+lite-0@visual", "hashing") == ""
-    assert recipes.first_alone("lite@visual+lite-0@visual,center,rrf:3") == "lite@visual,center,sum"
 
 
 def test_compare_says_where_a_recipe_is_transductive(page: Page) -> None:
