@@ -20,6 +20,7 @@ from eval.diagnose import SeveralAfterOne, diagnose
 from eval.fix import fix
 from eval.metrics import DEEPEST, per_query
 from eval.reading import load
+from eval.stages import stages
 from eval.terminal import BAD_DATA, GOOD, AsJson, bar, console, last_line, told
 from mmretrieval.errors import DatasetError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 app.command("diagnose", cls=SeveralAfterOne)(diagnose)
 app.command("fix")(fix)
+app.command("stages")(stages)
 Asking = Literal["all", "text", "image", "composed"]
 Parts = Literal["all", "text", "image"]
 Folder = Annotated[Path, typer.Option("--dataset", help="Folder of the dataset.", exists=True, file_okay=False)]

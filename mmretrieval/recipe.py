@@ -246,7 +246,7 @@ def _arguments(name: str, raw: list[str], row: StageRow[Any], text: str) -> tupl
             number = "a whole number" if parameter.whole else "a number"
             raise BadRecipe(
                 f"recipe {text!r}: {name}'s {parameter.name} is {number} from {parameter.low:g} to {parameter.high:g}, "
-                f"not {written!r}"
+                f"not {written!r}: it says {parameter.meaning}"
             )
         values[i] = value
     return tuple(values)

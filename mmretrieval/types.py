@@ -23,6 +23,7 @@ VIEWS: tuple[View, ...] = get_args(View)
 Modality = Literal["text", "image", "frames"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Role = Literal["query", "item"]
+F = TypeVar("F")
 
 # Items of the same bytes and place get the same id in every library, on every machine.
 ITEM_NAMESPACE = uuid.UUID("6f0b1f0e-6a39-5d0b-9c53-4d6c72b0a7f1")
@@ -400,27 +401,28 @@ class Correction(Protocol):
         ...
 
 
-F = TypeVar("F")
-
-
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a stage, after a colon: its name, default and inclusive bounds."""
+    """One argument after a colon. `meaning` is what it says, as in "how many items are read"; `unit` what it counts."""
 
     name: str
+    meaning: str
     default: float
     low: float
     high: float
     whole: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class StageRow(Generic[F]):
-    """One row of a stage table: what runs, what it takes, and one sentence for people."""
+    """One row of a stage table: what runs, what it does, takes and is fitted to ("" for nothing), and whose it is."""
 
     run: F
     promise: str
     parameters: tuple[Parameter, ...] = ()
+    fitted: str = ""
+    source: str = ""
 
 
 # Composer: part vectors (p, d) and weights (p,) -> one unit row (d,). Fuser: lists -> one list.

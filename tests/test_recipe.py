@@ -209,7 +209,7 @@ def test_any_text_is_a_recipe_or_a_bad_one(text):
 
 
 def test_a_row_with_several_parameters(monkeypatch):
-    row = StageRow(len, "A test.", (Parameter("a", 1, 0, 9), Parameter("b", 0.5, 0, 1)))
+    row = StageRow(len, "A test.", (Parameter("a", "how many", 1, 0, 9), Parameter("b", "which share", 0.5, 0, 1)))
     monkeypatch.setitem(RERANKERS, "several", row)
     assert str(parse("lite,several:3")) == "lite@all,sum,several:3:0.5"
     assert parse("lite,several:3:0.25").rerankers == (Stage("several", (3.0, 0.25)),)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import AnyRows, Numbers, directions
 from mmretrieval.reference import Reference
 from mmretrieval.transforms.rows import spread
-from mmretrieval.types import Modality, View
+from mmretrieval.types import Array, Modality, View
 
 # Describing by fewer would leave one number, which says nothing of a direction.
 LEAST = 2
@@ -39,14 +40,28 @@ class Anchors:
         return self.views["text" if modality == "text" else "visual"]
 
 
-def anchors(reference: Reference, most: int) -> Anchors:
-    """At most `most` items with pixels and words, evenly spaced by id, less those with a zero row in either view.
+def paired(reference: Reference, stage: str) -> tuple[Array, Array, tuple[str, ...]]:
+    """Rows (n, d) of pixels and of words, and the ids, of the items that have both and no zero row in either.
 
-    Where all of them have a joint view too, that is there as well. Raises RetrievalError for fewer than 2.
+    Raises RetrievalError, in the name of a transform, for fewer than 2.
     """
-    visual, text, ids = reference.pairs(LEAST)
+    visual, text, ids = reference.pairs(0)
     whole = np.flatnonzero(visual.any(axis=1) & text.any(axis=1))
-    chosen = whole[spread(len(whole), most)]
+    if len(whole) < LEAST:
+        raise RetrievalError(
+            f"{stage} compares with items that have both pixels and words, of which it needs {LEAST}, and the library "
+            f"has {len(whole)}: add pictures with captions or documents, or search with a recipe without {stage}"
+        )
+    return visual[whole], text[whole], tuple(ids[i] for i in whole)
+
+
+def anchors(reference: Reference, most: int, stage: str) -> Anchors:
+    """At most `most` of the `paired` items, evenly spaced by id; raises what that raises.
+
+    Where all of them have a joint view too, that is there as well.
+    """
+    visual, text, ids = paired(reference, stage)
+    chosen = spread(len(ids), most)
     views: dict[View, Numbers] = {"visual": directions(visual[chosen]), "text": directions(text[chosen])}
     joint = reference.items.get("joint")
     if joint is not None:

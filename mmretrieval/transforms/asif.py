@@ -51,7 +51,7 @@ def run(reference: Reference, k: float, power: float) -> Sparse:
     its own words, whatever the encoder makes of its pixels. Where all items are anchors this is a search of captions,
     and those captions are no fair test queries. Raises RetrievalError where fewer than 2 items have both.
     """
-    return Sparse(anchors(reference, MOST_ANCHORS), int(k), float(power))
+    return Sparse(anchors(reference, MOST_ANCHORS, "asif"), int(k), float(power))
 
 
 def sparse(rows: AnyRows, anchor_rows: Numbers, kept: int, power: float) -> Numbers:

@@ -19,7 +19,7 @@ from mmretrieval.reference import Reference
 from mmretrieval.transforms import binary
 from mmretrieval.transforms.align import by_side as pairs_by_side
 from mmretrieval.transforms.align import least_squares, pairs
-from mmretrieval.transforms.fitting import SIDE, by_side, trainer, width
+from mmretrieval.transforms.fitting import SIDE, UNSEEN, by_side, trainer, width
 from mmretrieval.transforms.rows import changed
 from mmretrieval.types import Array, Modality, View
 
@@ -97,7 +97,7 @@ class Bebr:
 
     def _mean(self, view: View) -> Numbers:
         if view not in self.means:
-            raise BadRecipe(f"bebr knows no mean of the {view} view: no item had one when it was fitted")
+            raise BadRecipe(f"bebr knows no mean of the {view} view, {UNSEEN}")
         return self.means[view]
 
     def _levelled(self, mean: Numbers, rows: Array) -> Array:
@@ -163,7 +163,10 @@ def run(reference: Reference, bits: float = 256, steps: float = 2) -> Bebr:
     width(reference, "bebr")
     rows = {view: directions(found[found.any(axis=1)]) for view, found in by_side(reference).items()}
     if (count := sum(map(len, rows.values()))) < LEAST:
-        raise RetrievalError(f"bebr is trained on a space's vectors, of which it needs {LEAST}, and there are {count}")
+        raise RetrievalError(
+            f"bebr is trained on a space's vectors, of which it needs {LEAST}, and there are {count}: add items, or "
+            f"write binary:{int(bits)}, which needs no training"
+        )
     means = {side: found.mean(axis=0) for side, found in rows.items()}
     centred = {side: directions(found - means[side]) for side, found in rows.items()}
     turns = trainer(TRAINING)(rows, centred, start(np.concatenate(list(centred.values())), int(bits)), int(steps))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mmretrieval.errors import BadRecipe
 from mmretrieval.geometry import Numbers
 from mmretrieval.reference import Reference
-from mmretrieval.transforms.fitting import spaced, width
+from mmretrieval.transforms.fitting import UNSEEN, spaced, width
 from mmretrieval.transforms.rows import changed
 from mmretrieval.types import Array, Modality, View
 
@@ -53,7 +53,7 @@ class Binary:
         """
         one = 1 / math.sqrt(self.bits)
         if view not in self.means:
-            raise BadRecipe(f"binary knows no mean of the {view} view: no item had one when it was fitted")
+            raise BadRecipe(f"binary knows no mean of the {view} view, {UNSEEN}")
         mean = self.means[view]
         return changed(rows, self.bits, lambda some: np.where(self._projected(some - mean) >= 0, one, -one))
 

@@ -18,6 +18,9 @@ MOST_ROWS = 20_000
 # The view whose vectors a query of each modality resembles: words resemble words, whatever view is searched.
 SIDE: Mapping[Modality, View] = {"text": "text", "image": "visual", "frames": "visual"}
 
+# Why a transform cannot change a view, and the way out.
+UNSEEN = "which no item had when it was fitted: search a view that items have, or add items that have it"
+
 
 def spaced(rows: Array, most: int = MOST_ROWS) -> Array:
     """At most `most` of the rows (n, d), evenly spaced in their order: the same ones every time."""
@@ -43,7 +46,10 @@ def width(reference: Reference, name: str) -> int:
     """How many numbers a row of the space has. Raises BadRecipe, in the name of a transform, where it has no rows."""
     held = [*reference.rows().values(), *reference.parts.values()]
     if not sum(map(len, held)):
-        raise BadRecipe(f"{name} has nothing to be fitted on: the library has no vectors of this encoder; ingest first")
+        raise BadRecipe(
+            f"{name} has nothing to be fitted on: the library has no vectors of this encoder; ingest first, or give it "
+            "the encoder with `python -m ingest add-encoder`"
+        )
     dim: int = next(rows.shape[1] for rows in held if len(rows))
     return dim
 

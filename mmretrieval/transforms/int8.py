@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mmretrieval.errors import BadRecipe
 from mmretrieval.geometry import Numbers, blocks
 from mmretrieval.reference import Reference
-from mmretrieval.transforms.fitting import spaced, width
+from mmretrieval.transforms.fitting import UNSEEN, spaced, width
 from mmretrieval.transforms.rows import changed
 from mmretrieval.types import Array, Modality, View
 
@@ -54,7 +54,7 @@ class Int8:
 
     def _levels(self, view: View) -> tuple[Numbers, Numbers]:
         if view not in self.low:
-            raise BadRecipe(f"int8 knows no range of the {view} view: no item had one when it was fitted")
+            raise BadRecipe(f"int8 knows no range of the {view} view, {UNSEEN}")
         return self.low[view], self.step[view]
 
 

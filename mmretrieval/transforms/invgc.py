@@ -10,7 +10,7 @@ import numpy as np
 from mmretrieval.errors import BadRecipe, RetrievalError
 from mmretrieval.geometry import AnyRows, Numbers, directions
 from mmretrieval.reference import Reference
-from mmretrieval.transforms.fitting import MOST_ROWS, spaced
+from mmretrieval.transforms.fitting import MOST_ROWS, UNSEEN, spaced
 from mmretrieval.transforms.rows import changed, largest, lengths, settled
 from mmretrieval.types import Array, Modality, View
 
@@ -67,7 +67,7 @@ class Inverted:
         if view not in self.items_push and not rows.any():
             return np.zeros_like(rows)
         if view not in self.items_push:
-            raise BadRecipe(f"{self.stage} knows no {view} view: no item had one when it was fitted")
+            raise BadRecipe(f"{self.stage} knows no {view} view, {UNSEEN}")
         own, asked = self.items_push[view], self.queries_push[view]
         return changed(rows, self.width, lambda block: inverted(directions(block), own, asked))
 

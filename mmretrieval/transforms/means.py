@@ -10,7 +10,7 @@ import numpy as np
 from mmretrieval.errors import BadQuery, BadRecipe, RetrievalError
 from mmretrieval.geometry import Numbers, blocks
 from mmretrieval.reference import Reference
-from mmretrieval.transforms.fitting import spaced, width
+from mmretrieval.transforms.fitting import UNSEEN, spaced, width
 from mmretrieval.types import Array, Modality, View
 
 
@@ -24,7 +24,7 @@ class Means:
     def of_items(self, view: View, stage: str) -> Numbers:
         """The mean that items lose. Raises BadRecipe where no item had that view when `stage` was fitted."""
         if view not in self.views:
-            raise BadRecipe(f"{stage} knows no mean of the {view} view: no item had one when it was fitted")
+            raise BadRecipe(f"{stage} knows no mean of the {view} view, {UNSEEN}")
         return self.views[view]
 
     def of_query(self, modality: Modality, stage: str) -> Numbers:
@@ -81,7 +81,8 @@ def spectrum(reference: Reference, centres: Means, stage: str) -> Spectrum:
     # A millionth of a unit row's length, squared: the rounding of float32.
     if values[0] <= 1e-12:
         raise RetrievalError(
-            f"{stage} looks for the axes along which items vary, and the {count} vectors here do not: add other items"
+            f"{stage} looks for the axes along which items vary, and the library's {count} vectors do not: add items "
+            f"that differ, or search with a recipe without {stage}"
         )
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(d)])
     held = sum(1 for matrix in reference.items.values() if len(matrix.rows))
@@ -92,7 +93,9 @@ def kept_width(reference: Reference, d: float, stage: str) -> int:
     """`d` as a number of coordinates, half of them for 0. Raises BadRecipe where there are fewer than `d`."""
     there = width(reference, stage)
     if d > there:
-        raise BadRecipe(f"{stage}:{d:g} keeps {d:g} coordinates, and the vectors have {there}: write {there} or less")
+        raise BadRecipe(
+            f"{stage}:{d:g} keeps {d:g} coordinates, and the vectors have {there}: write {stage}:{there} or less"
+        )
     return int(d) or -(-there // 2)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mmretrieval.errors import BadRecipe
 from mmretrieval.geometry import Numbers, blocks
 from mmretrieval.reference import Reference
-from mmretrieval.transforms.fitting import spaced, width
+from mmretrieval.transforms.fitting import UNSEEN, spaced, width
 from mmretrieval.transforms.rows import changed
 from mmretrieval.types import Array, Modality, View
 
@@ -73,7 +73,7 @@ class Opq:
 
     def _quantiser(self, view: View) -> Quantiser:
         if view not in self.views:
-            raise BadRecipe(f"opq knows no centroids of the {view} view: no item had one when it was fitted")
+            raise BadRecipe(f"opq knows no centroids of the {view} view, {UNSEEN}")
         return self.views[view]
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import Numbers, directions
 from mmretrieval.reference import Reference
 from mmretrieval.store.exact import Matrix
-from mmretrieval.transforms.anchors import LEAST, Anchors, cosines
+from mmretrieval.transforms.anchors import LEAST, Anchors, cosines, paired
 from mmretrieval.transforms.relative import Relative
 from mmretrieval.transforms.rows import spread
 from mmretrieval.types import Array, Modality, View
@@ -62,10 +61,7 @@ def run(reference: Reference, seeds: float, k: float) -> Grown:
     all where one is the other turned round, few where an encoder matches pictures and texts poorly. Raises
     RetrievalError where fewer than 2 items have both.
     """
-    visual, text, ids = reference.pairs(LEAST)
-    whole = [ids[i] for i in np.flatnonzero(visual.any(axis=1) & text.any(axis=1))]
-    if len(whole) < LEAST:
-        raise RetrievalError(f"parallel-anchors begins with 2 pairs, and {len(whole)} items have pixels and words")
+    *_, whole = paired(reference, "parallel-anchors")
     known = [whole[i] for i in spread(len(whole), max(int(seeds), LEAST))]
     held = [reference.items["visual"], reference.items["text"]]
     every = sorted({ident for matrix in held for ident in matrix.ids})

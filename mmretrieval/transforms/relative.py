@@ -39,7 +39,7 @@ def run(reference: Reference, k: float) -> Relative:
     rescaling of a side leaves it as it is. An anchor's words and pixels are the same item here by construction, so that
     its own caption is no fair test query. Raises RetrievalError where fewer than 2 items have both.
     """
-    return Relative(anchors(reference, int(k)))
+    return Relative(anchors(reference, int(k), "relative"))
 
 
 def _described(rows: Array, anchor_rows: Numbers) -> Array:

@@ -118,7 +118,7 @@ def _whitened(reference: Reference, d: float, stage: str) -> Turned:
     there = width(reference, stage)
     if d > there:
         raise BadRecipe(
-            f"{stage}:{d:g} keeps {d:g} axes, and the vectors have {there} coordinates: write {there} or less"
+            f"{stage}:{d:g} keeps {d:g} axes, and the vectors have {there} coordinates: write {stage}:{there} or less"
         )
     centres = means(reference)
     found = spectrum(reference, centres, stage)
@@ -130,17 +130,18 @@ def _whitened(reference: Reference, d: float, stage: str) -> Turned:
 
 
 def _refuse(found: Spectrum, d: int, varying: int, stage: str) -> None:
-    if d > varying:
-        raise RetrievalError(
-            f"{stage}:{d} divides {d} axes by their deviation, and the {found.rows} vectors vary along {varying}: "
-            f"write {stage}:{varying} or less"
-        )
     # As many axes as rows, less one for each mean: whatever the rows are, they come out as corners of a simplex.
     free = found.rows - found.views
-    if (d or varying) >= free:
-        less = max(free // 2, 1)
-        way = f"write whiten:{less} or less" if stage == "whiten" else f"write whiten:{less} or less instead"
+    most = varying if varying < free else free // 2
+    fewer = f"write whiten:{most} or less{'' if stage == 'whiten' else ' instead'}, or " if most else ""
+    if d > varying:
         raise RetrievalError(
-            f"{stage} along {d or varying} axes needs more than the {found.rows} vectors that it is fitted on: they "
-            f"would all come out equally alike; {way}, or add items"
+            f"{stage}:{d} keeps {d} axes, and the library's {found.rows} vectors vary along {varying} alone: {fewer}"
+            "add other items"
+        )
+    if (d or varying) >= free:
+        enough = (d or len(found.axes)) + found.views + 1
+        raise RetrievalError(
+            f"{stage} gives {d or varying} axes the same weight, and the library has {found.rows} vectors to find them "
+            f"by: with so few all of them would come out equally alike; {fewer}add items until there are {enough}"
         )

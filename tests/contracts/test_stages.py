@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mmretrieval.recipe import SLOTS
 from mmretrieval.reference import Reference
 from mmretrieval.search import AS_AN_ENTRY, COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, RERANKERS, TRANSDUCTIVE
 from mmretrieval.store.exact import Matrix
@@ -24,6 +26,32 @@ def units(count: int, seed: int, dim: int = DIM) -> Array:
 
 def defaults(row: StageRow[Any]) -> tuple[float, ...]:
     return tuple(parameter.default for parameter in row.parameters)
+
+
+EVERY = {name: row for _, table, _ in SLOTS for name, row in table.items()}
+# How an indirect question begins: every meaning reads on after "it says".
+ASKS = re.compile(r"(how|which|what|(over|in|to|by) (how many|what|which))\b")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_row_says_what_its_arguments_mean_and_where_it_is_from(name: str) -> None:
+    """`python -m eval stages`, docs/stages.md and the errors of recipes say what is in the row: none leaves it out."""
+    row = EVERY[name]
+    assert row.source, "a paper with its year, or that it is a textbook's or this project's"
+    if not row.source.startswith(("textbook", "this project's")):
+        assert re.search(r"\b(19|20)\d\d\b", row.source)
+    for arxiv in re.findall(r"arXiv ([^),]*)", row.source):
+        assert re.fullmatch(r"\d{4}\.\d{5}", arxiv)
+    names = [parameter.name for parameter in row.parameters]
+    assert len(set(names)) == len(names)
+    for parameter in row.parameters:
+        assert ASKS.match(parameter.meaning), parameter
+        assert not parameter.meaning.endswith(".")
+        # A count is of something; a share, a weight or a temperature is not.
+        assert bool(parameter.unit) == parameter.whole
+        # The table's 0 is no number of axes, bits or parts: it must say what it stands for.
+        if parameter.whole and parameter.low == 0 and parameter.default == 0:
+            assert "; 0 " in parameter.meaning
 
 
 @pytest.mark.parametrize("row", COMPOSERS.values(), ids=COMPOSERS)
@@ -82,6 +110,7 @@ def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(name: str) -> N
 
 
 IDS = tuple(f"{i:03d}" for i in range(80))
+QUICK = {"bebr": (8.0, 0.0), "align-bebr": (8.0, 0.0)}  # one code is trained in a fraction of the time of three
 SMALL = {"pca": (6.0,), "mrl": (6.0,)}  # fewer than the rows have numbers
 
 
@@ -120,6 +149,39 @@ def test_a_transform_gives_finite_rows_each_as_if_it_were_alone(name: str) -> No
         assert np.isfinite(turned).all()
         assert not turned[4].any()
         np.testing.assert_allclose(fitted.query(modality, asked[2:3]), turned[2:3], atol=1e-6)
+
+
+def result(name: str, given: Reference, searched: Reference) -> Array:
+    """What a stage, fitted to one reference, makes of the pixels of another and of a query in words."""
+    if name in CORRECTIONS:
+        fitted = CORRECTIONS[name].run(given, *defaults(CORRECTIONS[name]))
+        scores = np.random.default_rng(3).uniform(-1, 1, size=(7, len(IDS)))
+        return np.asarray(fitted.scores("visual", scores), dtype=np.float32)
+    turned = TRANSFORMS[name].run(given, *(SMALL | QUICK).get(name, defaults(TRANSFORMS[name])))
+    asked = turned.query("text", units(5, 9))
+    return np.concatenate([turned.items("visual", searched.items["visual"].rows), asked])
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMS, *CORRECTIONS])
+def test_a_row_names_what_it_is_fitted_to(name: str) -> None:
+    """Other items, and other reference queries, change what comes out exactly where the row names them."""
+    given, other = reference(DIM, 6), reference(DIM, 60)
+    changed = {
+        "items": replace(given, items=other.items),
+        "reference queries": replace(given, parts=other.parts, queries=other.queries),
+    }
+    # Without words of items there are no pairs: what is fitted to these may then fall back to the bank.
+    bare = replace(given, items={"visual": given.items["visual"]})
+    cases = [(given, changed)]
+    if "without any" in EVERY[name].fitted:
+        cases.append((bare, {"reference queries": replace(changed["reference queries"], items=bare.items)}))
+    told = {what: False for what in changed}
+    target = reference(DIM + 3, 16) if name in TARGETED else None
+    for start, ways in cases:
+        before = result(name, replace(start, target=target), target or start)
+        for what, way in ways.items():
+            told[what] |= not np.array_equal(before, result(name, replace(way, target=target), target or start))
+    assert told == {what: what in EVERY[name].fitted for what in changed}
 
 
 @pytest.mark.parametrize("name", CORRECTIONS)

@@ -81,7 +81,7 @@ def test_anchors_are_items_with_pixels_and_words_and_all_of_them_where_there_are
     np.testing.assert_allclose(
         run("relative", partly, 300).items("joint", joint), unit(cosine(joint, visual[15:])), atol=1e-6
     )
-    with pytest.raises(RetrievalError, match="1 items have both"):
+    with pytest.raises(RetrievalError, match="relative compares.*needs 2, and the library has 1: add pictures"):
         run("relative", reference({"visual": visual, "text": listed(cone(2, 20), first=19)}), 300)
 
 
@@ -228,7 +228,11 @@ def test_the_transform_is_relative_with_the_grown_anchors():
 
 def test_two_pairs_at_least_are_needed():
     empty = np.zeros((20, D), dtype=np.float32)
-    with pytest.raises(RetrievalError, match="0 items have pixels and words"):
+    with pytest.raises(RetrievalError, match="parallel-anchors compares.*has 0: add pictures"):
         run("parallel-anchors", reference({"visual": empty, "text": cone(1, 20)}), 2, 9)
-    with pytest.raises(RetrievalError, match="0 items have both"):
+    with pytest.raises(RetrievalError, match="parallel-anchors compares.*has 0: add pictures"):
         run("parallel-anchors", reference({"visual": cone(1, 20)}), 2, 9)
+    # A zero row is no direction to compare with, on whichever side it is.
+    for name, arguments in (("relative", (300,)), ("asif", (800, 8))):
+        with pytest.raises(RetrievalError, match=f"{name} compares.*has 0: .*without {name}"):
+            run(name, reference({"visual": empty, "text": cone(1, 20)}), *arguments)

@@ -140,17 +140,34 @@ def test_axes_on_which_items_do_not_vary_are_left_out_and_never_noise():
     assert not fit.items("visual", beside).any()
     assert not run("zca", space).items("visual", beside).any()
     assert not run("pca", space, 5).items("visual", beside).any()
-    with pytest.raises(RetrievalError, match="vary along 5: write whiten:5 or less"):
+    with pytest.raises(
+        RetrievalError, match="whiten:6 keeps 6 .*200 vectors vary along 5 alone: write whiten:5 or less"
+    ):
         run("whiten", space, 6)
 
 
 def test_too_few_items_for_so_many_axes_are_refused_with_a_way_out():
     few = reference({"visual": cone(33, 9), "text": cone(34, 4)}, {"text": cone(35, 9)})
-    with pytest.raises(RetrievalError, match="more than the 13 vectors.*write whiten:5 or less"):
+    with pytest.raises(
+        RetrievalError, match="11 axes.*has 13 vectors.*; write whiten:5 or less, or add items until there are 15"
+    ):
         run("whiten", few, 0)
-    with pytest.raises(RetrievalError, match="equally alike; write whiten:5 or less instead"):
+    with pytest.raises(
+        RetrievalError,
+        match="zca gives 11 .*equally alike; write whiten:5 or less instead, or add items until there are 15",
+    ):
         run("zca", few)
+    with pytest.raises(RetrievalError, match="whiten:12 keeps 12 .*13 vectors vary along 11 alone: write whiten:5 or"):
+        run("whiten", few, 12)
     assert run("whiten", few, 5).items("visual", few.items["visual"].rows).shape == (9, 5)
+    # The way out is one: with so many vectors nothing is refused, and with one less it is.
+    enough = reference({"visual": cone(33, 9), "text": cone(34, 6)}, {"text": cone(35, 9)})
+    assert run("zca", enough).items("visual", cone(33, 9)).shape == (9, D)
+    with pytest.raises(RetrievalError, match="has 14 vectors"):
+        run("zca", reference({"visual": cone(33, 9), "text": cone(34, 5)}, {"text": cone(35, 9)}))
+    two = reference({"visual": cone(33, 2)}, {"text": cone(35, 9)})
+    with pytest.raises(RetrievalError, match="equally alike; add items until there are 14"):
+        run("zca", two)
     # Why: as many axes as there are rows leave nothing but a simplex.
     alone = cone(36, 9)
     centres = means.means(reference({"visual": alone}))
@@ -163,7 +180,7 @@ def test_too_few_items_for_so_many_axes_are_refused_with_a_way_out():
 def test_more_axes_than_coordinates_and_items_that_are_all_alike_are_refused():
     space = paired(37)
     for name in ("whiten", "pca", "mrl"):
-        with pytest.raises(BadRecipe, match=f"{name}:13 keeps 13 .*write 12 or less"):
+        with pytest.raises(BadRecipe, match=f"{name}:13 keeps 13 .*write {name}:12 or less"):
             run(name, space, 13)
     alike = reference({"visual": np.repeat(cone(38, 1), 40, axis=0)}, {"text": cone(39, 9)})
     for name, arguments in (("whiten", (2,)), ("zca", ()), ("pca", (2,))):
