@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ingest.notes import notes
 from mmretrieval.errors import BadQuery, DatasetError, LibraryError, MediaError, RetrievalError, StoreError
 
 GOOD, BAD_DATA, BAD_USAGE = 0, 1, 2
@@ -34,9 +35,10 @@ def fail(errors: Console, message: object, code: int) -> typer.Exit:
 
 @contextmanager
 def told(errors: Console) -> Iterator[None]:
-    """Shows an error that a user can meet as its text, and ends with the code that fits."""
+    """Tells of slow work; shows an error that a user can meet as its text, and ends with the code that fits."""
     try:
-        yield
+        with notes(lambda line: say(errors, line)):
+            yield
     except RetrievalError as error:
         of_data = isinstance(error, (BadQuery, DatasetError, MediaError, LibraryError, StoreError))
         raise fail(errors, error, BAD_DATA if of_data else BAD_USAGE) from error

@@ -14,7 +14,7 @@ from eval.dataset import FORMS, Asked, Dataset
 from eval.judging import Shelf
 from eval.metrics import per_query
 from eval.runs import trec_scores
-from mmretrieval.errors import BadRecipe, DatasetError
+from mmretrieval.errors import DatasetError
 
 if TYPE_CHECKING:
     from mmretrieval.bank import Bank
@@ -101,7 +101,10 @@ class Trial:
         return (time.perf_counter() - started) / len(queries)
 
     def item_bytes(self, recipe: Recipe) -> float:
-        """What a vector of an item takes under a recipe, with what a correction keeps beside it."""
+        """What a vector of an item takes under a recipe, with what a correction keeps beside it.
+
+        Of an encoder that gives several vectors for an item, all of them, in the mean over items and views.
+        """
         from mmretrieval.spaces import Space
         from mmretrieval.store.corrected import CorrectedStore
 
@@ -109,11 +112,17 @@ class Trial:
         for source in recipe.sources:
             space = self.engines[2].spaces.get(source.encoder, recipe)
             if not isinstance(space, Space):
-                raise BadRecipe(f"{source.encoder} gives several vectors for each item: fix compares one")
+                total += self._bag_bytes(source.encoder)
+                continue
             total += space.transforms[-1].item_bytes if space.transforms else 4.0 * space.encoder.card.dim
             if isinstance(space.store, CorrectedStore):
                 total += space.store.correction.item_bytes
         return total
+
+    def _bag_bytes(self, encoder: str) -> float:
+        held = [bags for bags in self.shelf.library.bags(encoder).values() if len(bags.ids)]
+        rows, items = (sum(len(b.vectors.rows) for b in held), sum(len(b.ids) for b in held))
+        return 4.0 * self.shelf.library.card(encoder).dim * rows / items if items else 0.0
 
     def geometry(self, recipe: Recipe) -> Geometry | None:
         """What a recipe makes of the space of its first encoder, before reranking; the held-out queries ask."""

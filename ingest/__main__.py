@@ -118,6 +118,13 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
         "  on disk: {:.1f} MB embeddings, {:.1f} MB index, {:.1f} MB thumbnails".format(*(s / 1e6 for s in sizes)),
         file=people,
     )
+    if state.fits:
+        said = f"{state.fits} fits of recipes' stages, {state.fit_bytes / 1e6:.1f} MB"
+        print(f"  transforms: {said} (a cache: they are fitted again where they are gone)", file=people)
+    for held in state.recipe_indexes:
+        size = f"{held.items} items, {held.bytes / 1e6:.1f} MB"
+        stands = "fresh" if held.fresh else "stale: searches scan; `python -m ingest index --recipe` builds it anew"
+        print(f"  index of {held.recipe}: {size}, {stands}", file=people)
     for failure in failures:
         print(f"  failed: {failure.path}: {failure.reason}", file=people)
     if as_json:
@@ -180,9 +187,10 @@ def index(
     With --recipe: an index of transformed items, for libraries where scanning them is too slow. It serves until the
     library changes; then searches scan again until it is built anew. A page takes it up when it starts.
     """
+    from ingest.notes import notes
     from mmretrieval.library import Library
 
-    with Library.open(library) as opened:
+    with Library.open(library) as opened, notes(lambda line: print(line, file=sys.stderr)):
         if recipe:
             built = _transformed(opened, recipe)
         else:
@@ -197,7 +205,8 @@ def _transformed(library: Library, recipes: list[str]) -> dict[str, int]:
     """Indexes of all spaces of recipes, each as its recipe transforms it; a wrong recipe is refused before any work."""
     from mmretrieval import catalog
     from mmretrieval.recipe import parse
-    from mmretrieval.spaces import Spaces, refuse_to_materialise
+    from mmretrieval.recipe_indexes import refuse_to_materialise
+    from mmretrieval.spaces import Spaces
 
     wanted = [(source.encoder, parsed) for parsed in map(parse, recipes) for source in parsed.sources]
     for encoder, parsed in wanted:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +23,7 @@ import numpy as np
 # A file in a library names the class of what it holds: only what is fitted may be named.
 PACKAGES = ("mmretrieval.transforms.", "mmretrieval.search.")
 ROOT = Path(__file__).parents[1]
+VALUE = "value.json"
 
 
 def save(folder: Path, value: Any, about: Mapping[str, Any]) -> None:
@@ -35,7 +39,7 @@ def save(folder: Path, value: Any, about: Mapping[str, Any]) -> None:
     try:
         with (temporary / "arrays.npz").open("wb") as sink:
             np.savez(sink, **arrays)  # type: ignore[arg-type]  # its stub takes the arrays for the flag allow_pickle
-        (temporary / "value.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        (temporary / VALUE).write_text(json.dumps(told, indent=1), encoding="utf-8")
         if folder.is_dir() and restore(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
@@ -47,16 +51,48 @@ def save(folder: Path, value: Any, about: Mapping[str, Any]) -> None:
 
 
 def restore(folder: Path) -> Any | None:
-    """The value that a folder holds, or None where there is none that can be read: then it is fitted again."""
+    """The value that a folder holds, or None where there is none that can be read: then it is fitted again.
+
+    Notes on the folder that it was used now, where it may.
+    """
     try:
-        told = json.loads((folder / "value.json").read_text(encoding="utf-8"))
-        # Opened here, since numpy leaves a file open that turns out to be no archive.
-        with (folder / "arrays.npz").open("rb") as source, np.load(source, allow_pickle=False) as arrays:
-            return _decoded(told["value"], {name: arrays[name] for name in arrays.files})
+        with (folder / VALUE).open("rb") as source:
+            # Shared with other readers: `remove` lets a folder be while somebody reads it.
+            fcntl.flock(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            told = json.loads(source.read())
+            with suppress(OSError):  # a library that may only be read has no room to make either
+                os.utime(source.fileno())
+            # Opened here, since numpy leaves a file open that turns out to be no archive.
+            with (folder / "arrays.npz").open("rb") as kept, np.load(kept, allow_pickle=False) as arrays:
+                return _decoded(told["value"], {name: arrays[name] for name in arrays.files})
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, ImportError):
         return None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError):  # how zipfile meets bytes that went wrong
         return None
+
+
+def remove(folder: Path) -> bool:
+    """Removes a saved value unless somebody is reading it just now, or it may not be removed; says whether it did."""
+    try:
+        with (folder / VALUE).open("rb") as source:
+            fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+    except FileNotFoundError:  # half of it is gone already
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return False
+    return True
+
+
+def used(folder: Path) -> float:
+    """When a saved value was last used, in seconds since 1970; 0 where it is gone."""
+    file = folder / VALUE
+    return file.stat().st_mtime if file.exists() else 0.0
+
+
+def size(folder: Path) -> int:
+    """How many bytes a saved value takes."""
+    return sum(file.stat().st_size for file in folder.glob("*"))
 
 
 @cache

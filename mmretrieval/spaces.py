@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +14,20 @@ import numpy.typing as npt
 from mmretrieval import catalog, saved
 from mmretrieval.bank import Bank, nulls
 from mmretrieval.bank_rows import bank_rows, together
-from mmretrieval.errors import BadQuery, BadRecipe, LibraryBusy, StoreError
+from mmretrieval.errors import BadQuery, BadRecipe
+from mmretrieval.fits import Fits
 from mmretrieval.late_space import LateSpace
 from mmretrieval.library import Library
-from mmretrieval.library.index import OPTIMISE_FROM
 from mmretrieval.part_rows import PartRows, part_rows
-from mmretrieval.provenance import versions
 from mmretrieval.recipe import DEFAULT_COMPOSER, Recipe, Stage
+from mmretrieval.recipe_indexes import RecipeIndexes, can_be_index, refuse_to_materialise
 from mmretrieval.reference import Reference
-from mmretrieval.search import AS_AN_ENTRY, CORRECTIONS
+from mmretrieval.search import CORRECTIONS
 from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import ExactStore, Matrix
-from mmretrieval.store.materialised import ABOUT, MaterialisedStore, build
+from mmretrieval.store.materialised import MaterialisedStore
 from mmretrieval.transforms import TRANSFORMS
-from mmretrieval.types import VIEWS, Array, Card, Encoder, Modality, Query, Transform, VectorStore, View
+from mmretrieval.types import VIEWS, Array, Encoder, Modality, Query, Transform, VectorStore, View
 
 # The null bank's scores are taken against at most this many items of a view, evenly spaced by id.
 NULL_ITEMS = 10_000
@@ -45,19 +40,19 @@ PLAIN = Stage(DEFAULT_COMPOSER)
 
 @dataclass(frozen=True)
 class Null:
-    """How the null bank scores on a view: mean and deviation, and the state of the view that they belong to."""
+    """How the null bank scores on a view: mean and deviation, and the state of the spaces that they belong to."""
 
     mean: float
     deviation: float
-    change: int
+    changes: Mapping[str, int]
     count: int
 
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """The items of a space, and of those that its transforms lead to, and which change of the ledger each is of."""
+    """The items by encoder, of a space and of those that its transforms lead to, and the last change of each space."""
 
-    changes: tuple[int, ...]
+    changes: Mapping[str, int]
     items: Mapping[str, Mapping[View, Matrix]]
 
     @property
@@ -70,7 +65,7 @@ class States:
 class Fitted:
     """What a recipe's transforms and correction are for one state of a space."""
 
-    changes: tuple[int, ...]  # of the space, and of those that its transforms lead to
+    changes: Mapping[str, int]  # of the space, and of those that its transforms lead to
     count: int
     transforms: tuple[Transform, ...]
     store: ExactStore
@@ -133,7 +128,8 @@ class Spaces:
         self._lock = threading.Lock()
         self._fits: dict[tuple[Any, ...], Fitted] = {}
         self._nulls: dict[tuple[Any, ...], Null] = {}
-        self._opened: dict[Path, tuple[MaterialisedStore, tuple[Transform, ...]]] = {}
+        self._kept = Fits(library)
+        self._indexes = RecipeIndexes(library, self._kept)
 
     def get(self, spec: str, recipe: Recipe) -> Space | LateSpace:
         """The space of one of the library's encoders under a recipe; what has to be fitted is fitted here."""
@@ -141,6 +137,8 @@ class Spaces:
         encoder = catalog.load(spec)
         if card.multi:
             return LateSpace(encoder, self.library.late_store(spec, exact=self.exact))
+        with self._lock:
+            self._indexes.let_go()
         raw = self.library.exact_store(spec) if self.exact else self.library.store(spec)
         if not recipe.transforms and recipe.correction is None:
             return Space(encoder, raw, raw)
@@ -165,23 +163,23 @@ class Spaces:
             return 0.0, 1.0  # it cannot read the bank; and of its one view, the pixels', any scale keeps the order
         name = space.encoder.card.space
         key = (name, recipe.transforms, recipe.composer, recipe.correction, view)
-        change, count = self.library.ledger.last_change(name), space.store.count(view)
+        changes, count = self._changes(name, recipe), space.store.count(view)
         known = self._nulls.get(key)
-        if known is not None and (known.change == change or (not self.exact and _near(count, known.count))):
+        if known is not None and (known.changes == changes or (not self.exact and _near(count, known.count))):
             return known.mean, known.deviation
         if isinstance(space, LateSpace):
             scores = space.null_scores(view, self.library.ledger.items_with(name, view))
         else:
-            scores = self._null_scores(space, view, recipe.composer)
+            scores = self._null_scores(space, view, recipe)
         deviation = float(scores.std()) if scores.size else 0.0
         mean = float(scores.mean()) if scores.size else 0.0
-        self._nulls[key] = Null(mean, deviation if deviation > 1e-9 else 1.0, change, count)
+        self._nulls[key] = Null(mean, deviation if deviation > 1e-9 else 1.0, changes, count)
         return self._nulls[key].mean, self._nulls[key].deviation
 
-    def _null_scores(self, space: Space, view: View, composer: Stage) -> npt.NDArray[np.float64]:
+    def _null_scores(self, space: Space, view: View, recipe: Recipe) -> npt.NDArray[np.float64]:
         """The scores (q, n) of the null bank's queries against those of the items, evenly spaced, that are there."""
-        rows = bank_rows(space.encoder, nulls(), composer)
-        bank = space.composed(rows, composer, blank=True)
+        rows = bank_rows(space.encoder, nulls(), recipe.composer)
+        bank = space.composed(rows, recipe.composer, blank=True)
         if isinstance(space.store, ExactStore):
             items = space.store.matrices[view].rows
             step = max(1, -(-len(items) // NULL_ITEMS))
@@ -191,7 +189,9 @@ class Spaces:
                 return scores[:, ::step]
             items = items[::step]
         else:
-            ids = self.library.ledger.items_with(space.encoder.card.space, view)
+            # A transform into another encoder's space leads to the items that are there.
+            held = [space.encoder.card.space, *(self.library.card(t).space for t in _targets(recipe))]
+            ids = self.library.ledger.items_with(held[-1], view)
             some = ids[:: max(1, -(-len(ids) // NULL_ITEMS))]
             if isinstance(space.store, MaterialisedStore):
                 # A correction that the rows hold is part of the scores here too, as it is in a scan.
@@ -215,7 +215,8 @@ class Spaces:
         near = known is not None and not self.exact and _near(states.count, known.count)
         kept = known if near else None
         # What belongs to an earlier state of this space is of no use any more.
-        self._fits = {k: v for k, v in self._fits.items() if k[0] != spec or v.changes[0] == states.changes[0]}
+        own = encoder.card.space
+        self._fits = {k: v for k, v in self._fits.items() if k[0] != spec or v.changes[own] == states.changes[own]}
         made = self._fit_all(spec, encoder, recipe, states, kept.transforms if kept else None)
         # Transforms that were kept belong to the count that they were fitted to, else many small steps would add up.
         self._fits[key] = replace(made, count=kept.count) if kept else made
@@ -231,15 +232,20 @@ class Spaces:
             del self._fits[key], sizes[key]
 
     def _states(self, spec: str, recipe: Recipe) -> States:
-        targets = [stage.model for stage in recipe.transforms if stage.model]
-        held = {name: self.library.scanned(name)[:2] for name in (spec, *targets)}
-        return States(tuple(change for change, _ in held.values()), {name: items for name, (_, items) in held.items()})
+        held = {name: self.library.scanned(name)[:2] for name in (spec, *_targets(recipe))}
+        changes = {self.library.card(name).space: change for name, (change, _) in held.items()}
+        return States(changes, {name: items for name, (_, items) in held.items()})
 
-    def _facts(self, encoder: Encoder, recipe: Recipe, changes: tuple[int, ...]) -> dict[str, Any]:
+    def _changes(self, space: str, recipe: Recipe) -> dict[str, int]:
+        """The last change of a space and of those that a recipe's transforms lead to."""
+        spaces = [space, *(self.library.card(target).space for target in _targets(recipe))]
+        return {name: self.library.ledger.last_change(name) for name in spaces}
+
+    def _facts(self, encoder: Encoder, recipe: Recipe, changes: Mapping[str, int]) -> dict[str, Any]:
         """What decides how the stages of a recipe come out, but for the stages themselves."""
         return {
             "space": encoder.card.space,
-            "changes": list(changes),
+            "changes": dict(changes),
             "bank": {"name": self.bank.name, "digest": self.bank.digest, "queries": len(self.bank.queries)},
             "composer": str(recipe.composer),
             "code": saved.code_digest(),
@@ -258,7 +264,7 @@ class Spaces:
             else:
                 reference = Reference(items, rows.by_modality(), rows.composed(composer, blank=True))
             run, after = TRANSFORMS[stage.name].run, recipe.transforms[:place]
-            made = kept[place] if kept else self._fit(run, reference, stage, after, facts)
+            made = kept[place] if kept else self._kept.fit(run, reference, stage, after, facts)
             turned = reference.target.items if reference.target else items
             items = {view: Matrix(m.ids, made.items(view, m.rows)) for view, m in turned.items()}
             rows = rows.turned(made)
@@ -271,7 +277,7 @@ class Spaces:
                 # Not what is kept on disk for this state: that follows transforms fitted to this state too.
                 correction = correct(reference, *recipe.correction.arguments)
             else:
-                correction = self._fit(correct, reference, recipe.correction, recipe.transforms, facts)
+                correction = self._kept.fit(correct, reference, recipe.correction, recipe.transforms, facts)
             store = CorrectedStore(items, self.library.select, correction)
         return Fitted(states.changes, states.count, tuple(transforms), store, reference)
 
@@ -296,34 +302,6 @@ class Spaces:
         target = Reference(states.items[spec], there.by_modality(), there.composed(PLAIN, blank=True))
         return Reference(items, here.by_modality(), here.composed(PLAIN, blank=True), target)
 
-    def _fit(
-        self,
-        run: Callable[..., Any],
-        reference: Reference,
-        stage: Stage,
-        after: Sequence[Stage],
-        facts: Mapping[str, Any],
-    ) -> Any:
-        """A stage fitted on this reference: out of the library's folder where it was fitted before."""
-        folder = self._folder(stage, after, facts)
-        if (made := saved.restore(folder)) is not None:
-            return made
-        started = time.perf_counter()
-        made = run(reference, *stage.arguments)
-        held = {view: len(matrix.ids) for view, matrix in reference.items.items()}
-        about = {**facts, "stage": str(stage), "after": [str(s) for s in after], "items": held}
-        about |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
-        try:
-            _sweep(folder.parent, facts)
-            saved.save(folder, made, about)
-        except OSError:
-            pass  # a full disk, or a folder that may only be read: it is fitted again next time
-        return made
-
-    def _folder(self, stage: Stage, after: Sequence[Stage], facts: Mapping[str, Any]) -> Path:
-        name = f"{facts['space']}-{_digest(facts, [*after, stage])}"
-        return self.library.path / "transforms" / name
-
     # --- indexes of transformed spaces -----------------------------------------------------------------------------
 
     def materialise(self, spec: str, recipe: Recipe, on_batch: Callable[[int], None] | None = None) -> int:
@@ -334,98 +312,34 @@ class Spaces:
         """
         encoder = catalog.load(spec)
         refuse_to_materialise(encoder.card, recipe)
-        fitted = self._fitted(spec, encoder, recipe)
+        with self._lock:
+            fitted = self._fitted(spec, encoder, recipe)
         items: Mapping[View, Matrix] = fitted.store.matrices
         if isinstance(fitted.store, CorrectedStore):
             correction: Any = fitted.store.correction
             items = {view: Matrix(m.ids, correction.augmented(view, m.rows)) for view, m in items.items()}
-        facts = self._facts(encoder, recipe, fitted.changes)
-        folder = self._index_folder(recipe, facts)
-        with self.library.write_lock():
-            count = build(
-                folder,
-                items,
-                lambda ids: {i: item.payload for i, item in self.library.items_by_id(ids).items()},
-                biased=isinstance(fitted.store, CorrectedStore),
-                about={**facts, "stages": [str(s) for s in _changing(recipe)]},
-                graph_from=OPTIMISE_FROM,
-                on_batch=on_batch,
-            )
-            for other in folder.parent.glob(f"{facts['space']}~*"):
-                if other.is_dir() and _is_stale(other / ABOUT, facts):
-                    shutil.rmtree(other, ignore_errors=True)
-        return count
+        return self._indexes.build(spec, recipe, self._facts(encoder, recipe, fitted.changes), items, on_batch)
 
     def _materialised(self, spec: str, encoder: Encoder, recipe: Recipe) -> Space | None:
         """The space over an index of the library as it is now, where there is one that this process can own."""
-        if self.exact or not self.library.owns_indexes or not _can_be_index(recipe):
+        if self.exact or not self.library.owns_indexes or not can_be_index(recipe):
             return None
-        changes = self._states(spec, recipe).changes
-        facts = self._facts(encoder, recipe, changes)
-        folder = self._index_folder(recipe, facts)
-        if folder not in self._opened:
-            if not (folder / ABOUT).is_file():
-                return None
-            fitted: list[Transform] = []
-            for place, stage in enumerate(recipe.transforms):
-                if (made := saved.restore(self._folder(stage, recipe.transforms[:place], facts))) is None:
-                    return None
-                fitted.append(made)
-            try:
-                self._opened[folder] = (MaterialisedStore(folder), tuple(fitted))
-            except (LibraryBusy, StoreError):
-                return None  # another process has it, or it is spoilt: it is a cache, and a scan gives the same answer
-        store, transforms = self._opened[folder]
-        return Space(encoder, store, self.library.store(spec), transforms)
-
-    def _index_folder(self, recipe: Recipe, facts: Mapping[str, Any]) -> Path:
-        return self.library.path / "index" / f"{facts['space']}~{_digest(facts, _changing(recipe))}"
+        changes = self._changes(encoder.card.space, recipe)
+        opened = self._indexes.find(recipe, self._facts(encoder, recipe, changes))
+        if opened is None:
+            return None
+        return Space(encoder, opened.store, self.library.store(spec), opened.transforms)
 
     def close(self) -> None:
         """Lets go of the indexes that were opened here."""
         with self._lock:
-            for store, _ in self._opened.values():
-                store.close()
-            self._opened.clear()
+            self._indexes.close()
+
+
+def _targets(recipe: Recipe) -> list[str]:
+    """The encoders that a recipe's transforms lead to, the last being whose items are searched."""
+    return [stage.model for stage in recipe.transforms if stage.model]
 
 
 def _near(count: int, known: int) -> bool:
     return abs(count - known) <= DRIFT * known
-
-
-def refuse_to_materialise(card: Card, recipe: Recipe) -> None:
-    """Raises BadRecipe where an index of a recipe's items would hold nothing of its own, or not all of it."""
-    if card.multi or not _changing(recipe):
-        raise BadRecipe(f"{recipe} changes no vector of an item: the index of the encoder serves it as it is")
-    if not _can_be_index(recipe):
-        raise BadRecipe(f"{recipe}: {recipe.correction} needs all scores of a query, which an index does not give")
-
-
-def _changing(recipe: Recipe) -> list[Stage]:
-    """The stages that an index of transformed items depends on."""
-    return [*recipe.transforms, *([recipe.correction] if recipe.correction else [])]
-
-
-def _can_be_index(recipe: Recipe) -> bool:
-    return recipe.correction is None or recipe.correction.name in AS_AN_ENTRY
-
-
-def _digest(facts: Mapping[str, Any], stages: Sequence[Stage]) -> str:
-    told = {**facts, "stages": [str(stage) for stage in stages]}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _sweep(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Removes what was fitted to an earlier state of the same space, or by other code."""
-    for other in folder.glob(f"{facts['space']}-*") if folder.is_dir() else ():
-        if _is_stale(other / "value.json", facts):
-            shutil.rmtree(other, ignore_errors=True)
-
-
-def _is_stale(file: Path, facts: Mapping[str, Any]) -> bool:
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        about = told.get("about", told)
-        return bool(about["changes"][0] != facts["changes"][0] or about["code"] != facts["code"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # spoilt
-        return True

@@ -8,6 +8,7 @@ asked is mapped.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+from models.telling import Told
+
+logger = logging.getLogger(__name__)
 
 Numbers = npt.NDArray[np.float64]
 
@@ -51,12 +56,14 @@ def fit(source: Numbers, target: Numbers, start: Numbers, steps: int = STEPS) ->
     optimiser = torch.optim.AdamW(list(weights.values()), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     best, least = _copied(weights), _judged(weights, x[judged], y[judged])
+    told = Told(logger, "training the map between the encoders", steps)
     for step in range(steps):
         drawn = learnt[torch.randint(len(learnt), (min(BATCH, len(learnt)),), generator=chance)]
         optimiser.zero_grad()
         _loss(weights, x[drawn], y[drawn]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
+        told(step + 1)
         if (step + 1) % LOOK_EVERY == 0:
             loss = _judged(weights, x[judged], y[judged])
             if loss < least:

@@ -12,6 +12,7 @@ out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+from models.telling import Told
+
+logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 Weights = dict[str, Tensor]
@@ -67,7 +72,9 @@ def fit(rows: Sides, centred: Sides, start: npt.NDArray[np.float64], turns: int,
         weights = {"project": began.clone()} | (_reconstruction(began, chance) if turn else {})
 
         rate = LATER_RATE if turn else FIRST_RATE
-        best = _trained(weights, raw, _coder(weights, seen, known, turn), None, (steps, rate, turn == 0), chance)
+        told = Told(logger, f"training code {turn + 1} of {turns + 1}", steps)
+        coded = _coder(weights, seen, known, turn)
+        best = _trained(weights, raw, coded, None, (steps, rate, turn == 0), chance, told)
         learnt.append(best)
         with torch.no_grad():
             known = {side: _turned(best, x, known[side], turn) for side, x in seen.items()}
@@ -100,7 +107,8 @@ def fit_onto(
 
     with torch.no_grad():
         old = {side: _codes(frozen, F.normalize(x - middle[side], dim=1)) for side, x in raw.items()}
-    return _arrays(_trained(weights, raw, coded, old, (steps, LATER_RATE, False), chance))
+    told = Told(logger, "training the way into the codes", steps)
+    return _arrays(_trained(weights, raw, coded, old, (steps, LATER_RATE, False), chance, told))
 
 
 def _trained(
@@ -110,6 +118,7 @@ def _trained(
     answers: Mapping[str, Tensor] | None,
     plan: tuple[int, float, bool],
     chance: torch.Generator,
+    told: Told,
 ) -> Weights:
     """The weights, as they were when the rows held out were answered best; the start counts.
 
@@ -161,6 +170,7 @@ def _trained(
         schedule.step()
         if orthogonal:
             _straighten(weights["project"])
+        told(step + 1)
         if (step + 1) % LOOK_EVERY == 0:
             with torch.no_grad():
                 now = sum(shares[pair] * float(loss) for pair, loss in losses(test).items())

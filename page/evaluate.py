@@ -47,6 +47,7 @@ def about(page: Page) -> str:
 def build(page: Page) -> Tab:
     """Lays out the tab and wires it; gives what other tabs fill."""
     open_ = page.dataset is not None and not page.read_only
+    evaluating.recall(page)
     gr.HTML(about(page), elem_id="evaluate-about")
     timer = gr.Timer(1.0, active=False)
     with gr.Row(equal_height=False, visible=open_):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +29,7 @@ from page.notices import escape, notice, table
 if TYPE_CHECKING:
     from page.state import Page
 
+logger = logging.getLogger("page")
 ROOT = Path(__file__).resolve().parent.parent
 MOST_STAGES = 16
 # What a terminal's bar draws: codes, and `what ━━━━ 3/11`.
@@ -60,11 +64,37 @@ def start(page: Page, recipe: object, stages: object = (), metric: object = "", 
     command += ["--workers", "1", "--json", *(word for stage in tries for word in ("--try", stage))]
 
     def work(job: Job) -> str:
-        job.found = run(page, job, command)
-        return f"{len(job.found['rows'])} changes judged on {job.found['held_out']} queries"
+        job.found = run(page, job, command) | {"finished": time.time()}
+        return _noted(job.found)
 
     title = f"{judged} of {chosen}, {', '.join(tries) or 'the usual stages'}, seed {drawn}"
     return page.proofs.start(title, work, note="begins")
+
+
+def recall(page: Page) -> None:
+    """Takes up the newest report that an earlier page left with the library, where none is on this page yet."""
+    if page.dataset is None or page.proofs.job is not None:
+        return
+    reports = (page.library.path / "evaluation").glob("fix-*.json")
+    for report in sorted(reports, key=lambda file: file.stat().st_mtime, reverse=True):
+        try:
+            record = json.loads(report.read_text(encoding="utf-8"))
+            if record["dataset"] != page.dataset.name:
+                continue
+            record["finished"] = report.stat().st_mtime
+            shown(page, record)  # of an older form, or spoilt: then it is found out here, not before a visitor
+            note = _noted(record)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            logger.warning("%s is no report that can be shown (%r): delete it, or prove it again", report, error)
+            continue
+        job = Job(f"{record['metric']} of {record['recipe']}, seed {record['seed']}", "done", note, found=record)
+        job.ended = job.started
+        page.proofs.job = job
+        return
+
+
+def _noted(record: Mapping[str, Any]) -> str:
+    return f"{len(record['rows'])} changes judged on {record['held_out']} queries"
 
 
 def run(page: Page, job: Job, command: Sequence[str]) -> dict[str, Any]:
@@ -141,7 +171,7 @@ def shown(page: Page, record: Mapping[str, Any]) -> str:
     return (
         f'<div class="mm-found"><p class="mm-summary"><code>{escape(record["recipe"])}</code> on '
         f"{escape(record['dataset'])}: {record['fitting']} queries to choose and fit on, {n} to judge on, seed "
-        f'{record["seed"]}</p><ul class="mm-verdicts">{verdicts}</ul>'
+        f'{record["seed"]}{_dated(record)}</p><ul class="mm-verdicts">{verdicts}</ul>'
         f'<div class="mm-columns">{_plot(page, record)}'
         f'<section class="mm-cell mm-boxed"><h3>On {n}</h3>{_held_out(record)}'
         f'<p class="mm-hint">Difference from the recipe as it is, with its 95 % interval; p of a paired permutation '
@@ -150,6 +180,14 @@ def shown(page: Page, record: Mapping[str, Any]) -> str:
         f"</div><details><summary>What was tried on the other half: {len(record['tried'])} changes</summary>"
         f"{_tried(record)}</details></div>"
     )
+
+
+def _dated(record: Mapping[str, Any]) -> str:
+    """When it was finished, in the time of this machine."""
+    if "finished" not in record:
+        return ""
+    ended = datetime.datetime.fromtimestamp(record["finished"]).astimezone()
+    return f'. <time datetime="{ended.isoformat(timespec="seconds")}">{ended:%Y-%m-%d %H:%M %Z}</time>'
 
 
 TRANSDUCTIVE = "Transductive: it saw all held-out queries at once, which a search of one query cannot."

@@ -53,3 +53,14 @@ def leftovers(library: Library) -> list[Path]:
     """Files in the embeddings folder that no ledger row names."""
     named = {n for e in library.encoders for n in library.ledger.parts(card(e).space)}
     return [p for p in (library.path / "embeddings").rglob("*") if p.is_file() and p.name not in named]
+
+
+def every_item_has_its_vectors(library: Library) -> None:
+    """Each item has a path and, for each of its views, a vector of each encoder, in the cache as in the index."""
+    held = contents(library)
+    for encoder in library.encoders:
+        for view in ("visual", "text"):
+            wanted = {i.id for i in library.items() if view in i.views}
+            assert set(held["vectors"].get(f"{encoder}@{view}", ())) == wanted
+    assert held["index"] == held["vectors"]
+    assert all(i.paths for i in library.items())

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import whole_encoders
 from drawings import drawing
+from kept_fits import words_library
 
 from ingest.pipeline import ingest
 from ingest.walk import Source, walk
@@ -27,6 +28,7 @@ from mmretrieval.library import Library
 from mmretrieval.recipe import parse
 from mmretrieval.reference import Reference
 from mmretrieval.search import CORRECTIONS
+from mmretrieval.search.correct import QueryBank
 from mmretrieval.spaces import Space, Spaces
 from mmretrieval.store.corrected import CorrectedStore, dots
 from mmretrieval.store.exact import ExactStore, Matrix
@@ -406,3 +408,72 @@ def test_a_map_between_encoders_is_fitted_on_the_same_parts_in_both(
             said = embed(load(spec), [Content(text=t) for t in ("a heron", "a gate", "a mill")], "query")
             np.testing.assert_allclose(side.parts["text"], said, atol=1e-6)
             assert len(side.parts["image"]) == 1
+
+
+def test_the_null_bank_s_scores_follow_the_space_that_a_transform_leads_to(tmp_path: Path, second_encoder: str) -> None:
+    """The target's vectors change and the asking encoder's do not: as when a passage's words are embedded anew."""
+    library = words_library(tmp_path / "l", "hashing", second_encoder)
+    recipe = parse(f"hashing@text,align:{second_encoder}")
+    spaces = Spaces(library, exact=True)
+
+    def null() -> tuple[float, float]:
+        return spaces.null(spaces.get("hashing", recipe), "text", recipe)
+
+    before = null()
+    space = library.card(second_encoder).space
+    gone = library.ledger.items_with(space, "text")[:3]
+    with library.ledger.transaction():
+        for ident in gone:
+            library.ledger.connection.execute("DELETE FROM vectors WHERE space = ? AND item = ?", (space, ident))
+            library.ledger.connection.execute("INSERT INTO changes (space, item) VALUES (?, ?)", (space, ident))
+    fresh = Spaces(library, exact=True)
+    expected = fresh.null(fresh.get("hashing", recipe), "text", recipe)
+    assert null() == expected != before
+
+
+def test_the_null_bank_of_an_index_is_taken_against_the_items_that_are_searched(
+    tmp_path: Path, second_encoder: str
+) -> None:
+    """Those of the space that the transform leads to, where the asking encoder has none of some of them."""
+    library = words_library(tmp_path / "l", "hashing", second_encoder)
+    recipe = parse(f"hashing@text,align:{second_encoder}")
+    space = library.card("hashing").space
+    with library.ledger.transaction():
+        for ident in library.ledger.items_with(space, "text")[:3]:
+            library.ledger.connection.execute("DELETE FROM vectors WHERE space = ? AND item = ?", (space, ident))
+            library.ledger.connection.execute("INSERT INTO changes (space, item) VALUES (?, ?)", (space, ident))
+    scanned = Spaces(library, exact=True)
+    expected = scanned.null(scanned.get("hashing", recipe), "text", recipe)
+    Spaces(library, exact=False).materialise("hashing", recipe)
+    library.open_indexes()
+    page = Spaces(library, exact=False)
+    try:
+        found = page.get("hashing", recipe)
+        assert not isinstance(found.store, ExactStore)
+        assert page.null(found, "text", recipe) == pytest.approx(expected, abs=1e-5)
+    finally:
+        page.close()
+        library.close()
+
+
+def test_what_a_query_may_not_find_opens_no_gate_of_qbnorm(tmp_path: Path) -> None:
+    """An item as a query finds itself best, and is left out: whether that is a hub must not decide for the others."""
+    library = words_library(tmp_path / "l")
+    engine = Engine(library, exact=True)
+    ids = library.ledger.ids()
+    corrected = engine.spaces.get("hashing", parse("hashing@text,qbnorm")).store
+    assert isinstance(corrected, CorrectedStore)
+    made = corrected.correction
+    assert isinstance(made, QueryBank)
+    for place, ident in enumerate(sorted(ids)):
+        hub = np.zeros(len(ids), dtype=np.bool_)
+        hub[place] = True
+        store = CorrectedStore(corrected.matrices, library.select, replace(made, active={"text": hub}))
+        own = corrected.matrices["text"].rows[place : place + 1]
+        plain = dots(own, corrected.matrices["text"].rows)[0]
+        (alone,) = store.search("text", own, 6, [Selection(exclude=frozenset([ident]))])
+        rest = [i for i in np.argsort(-plain, kind="stable") if i != place]
+        assert alone.ids == tuple(sorted(ids)[i] for i in rest)
+        np.testing.assert_array_equal(alone.scores, plain[rest])  # not corrected: no hub is among its answers
+        (whole,) = store.search("text", own, 6, [Selection()])
+        assert (whole.scores != np.sort(plain)[::-1]).any()

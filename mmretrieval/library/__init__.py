@@ -29,8 +29,9 @@ from mmretrieval.types import Card, Item, LateStore, Settings, VectorStore, View
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmretrieval.answer import Answer
     from mmretrieval.recipe import Recipe
-    from mmretrieval.types import Ranking
+    from mmretrieval.recipe_indexes import RecipeIndex
 
 # What a `create` that was killed leaves behind: the next one goes on from there.
 BEGUN = frozenset({"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "writer.lock", ".library.toml.tmp"})
@@ -47,7 +48,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Status:
-    """Items by kind, vectors by encoder and view, bytes on disk; and why the `absent` encoders are not to be had."""
+    """Items by kind, vectors by encoder and view, bytes on disk; and why the `absent` encoders are not to be had.
+
+    `fits` is how many fits of recipes' stages are kept. `recipe_indexes` are of items as recipes transform them; their
+    bytes are part of `index_bytes`.
+    """
 
     path: str
     files: int
@@ -59,6 +64,9 @@ class Status:
     embedding_bytes: int
     index_bytes: int
     thumbnail_bytes: int
+    fits: int
+    fit_bytes: int
+    recipe_indexes: tuple[RecipeIndex, ...]
 
 
 class Library:
@@ -241,6 +249,9 @@ class Library:
 
     def status(self) -> Status:
         """Counts and sizes."""
+        from mmretrieval.fits import FOLDER, kept_in
+        from mmretrieval.recipe_indexes import listed
+
         kinds = self.ledger.item_counts()
         files = list(self.ledger.files())
         cards, absent = self.cards()
@@ -255,6 +266,9 @@ class Library:
             embedding_bytes=_bytes_below(self.path / "embeddings"),
             index_bytes=_bytes_below(self.path / "index"),
             thumbnail_bytes=_bytes_below(self.path / "thumbs"),
+            fits=len(kept_in(self.path)),
+            fit_bytes=_bytes_below(self.path / FOLDER),
+            recipe_indexes=listed(self),
         )
 
     # --- what is searched --------------------------------------------------------------------------------------------
@@ -392,14 +406,20 @@ class Library:
 
     def search(
         self, text: str | None = None, image: Image | None = None, recipe: str | Recipe | None = None, k: int = 10
-    ) -> Ranking:
-        """The k best items for words, a picture, or both with equal weight, under a recipe (default: the library's)."""
+    ) -> Answer:
+        """The k best items for words, a picture, or both with equal weight, under a recipe (default: the library's).
+
+        What comes back prints as a list of the items found.
+        """
+        from mmretrieval.answer import Answer
         from mmretrieval.engine import Engine
         from mmretrieval.types import Content, Part, Query
 
         contents = [*([Content(text=text)] if text else []), *([Content(image=image)] if image is not None else [])]
         query = Query(tuple(Part(content) for content in contents))
-        return Engine(self).rank([query], recipe or self.default_recipe, k).rankings[0]
+        run = Engine(self).rank([query], recipe or self.default_recipe, k)
+        (found,) = run.rankings
+        return Answer(found.query, found.hits, run.recipe, self.items_by_id([hit.id for hit in found.hits]))
 
 
 def _usable(encoder: str) -> str:

@@ -16,7 +16,7 @@ query's own mean, so scores of different queries must not be compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,6 +173,8 @@ class NearestNeighbours(_AlongRows):
 class QueryBank(_AlongRows):
     """`qbnorm`: `popularity` (n,) by view is 1 / beta * log of the bank's mean exp(beta * score); `active` see below.
 
+    A query's best item is that of those which it may find: an item that is excluded or filtered out answers nothing,
+    and a query made of an item would always find that very item best. The activation set is of all items, as fitted.
     A query whose best item is in the activation set (`active`, (n,) by view: the k best of any bank query) gets
     score - popularity. That is 1 / beta * log of the inverted softmax times the number of bank queries, so the order is
     the definition's (`dynamic_inverted_softmax`); unlike the exponentials themselves it stays on the scale of scores
@@ -192,10 +194,16 @@ class QueryBank(_AlongRows):
 
     def scores(self, view: View, scores: Numbers) -> Numbers:
         """Scores (q, n), less the items' popularity in the rows whose best item is in the activation set."""
+        return self.among(view, scores, [None] * len(scores))
+
+    def among(self, view: View, scores: Numbers, allowed: Sequence[Flags | None]) -> Numbers:
+        """The same, each query's best item being that of the items (n,) `allowed` to it; None allows all."""
         popularity = _of(self.popularity, view, scores, "qbnorm")
         if not scores.size:
             return scores.copy()
-        gated = self.active[view][scores.argmax(axis=1)]
+        pairs = zip(scores, allowed, strict=True)
+        best = [int((row if mask is None else np.where(mask, row, -np.inf)).argmax()) for row, mask in pairs]
+        gated = self.active[view][best]
         corrected: Numbers = scores - gated[:, None] * popularity.astype(np.float64)
         return corrected
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,17 @@ from mmretrieval.types import Array, Correction, Found, Selection, View
 
 # Scores held at once: 2**23 float64 are 64 MB.
 SCORES_AT_ONCE = 2**23
+
+
+@runtime_checkable
+class ByBest(Protocol):
+    """A correction that looks at a query's best item, which is one that the query may find."""
+
+    def among(
+        self, view: View, scores: npt.NDArray[np.float64], allowed: Sequence[Mask | None]
+    ) -> npt.NDArray[np.float64]:
+        """Corrected scores (q, n), with the items (n,) that each query may find; None for all."""
+        ...
 
 
 class CorrectedStore(ExactStore):
@@ -41,15 +53,23 @@ class CorrectedStore(ExactStore):
         passing: dict[str, Mask] = {}
         found: list[Found] = []
         for start in range(0, len(queries), max(step, 1)):
-            scores = self.corrected(view, queries[start : start + step])
-            for row, selection in zip(scores, selections[start : start + step], strict=True):
-                mask = allowed(matrix, selection, self.select, passing)
-                found.append(_best(matrix, row, depth, mask))
+            some = selections[start : start + step]
+            masks = [allowed(matrix, selection, self.select, passing) for selection in some]
+            scores = self.corrected(view, queries[start : start + step], masks)
+            found += [_best(matrix, row, depth, mask) for row, mask in zip(scores, masks, strict=True)]
         return found
 
-    def corrected(self, view: View, queries: Array) -> npt.NDArray[np.float64]:
-        """The corrected scores (q, n) of queries (q, dim) with all items of a view, in id order."""
-        return self.correction.scores(view, dots(queries, self.matrices[view].rows))
+    def corrected(
+        self, view: View, queries: Array, masks: Sequence[Mask | None] | None = None
+    ) -> npt.NDArray[np.float64]:
+        """The corrected scores (q, n) of queries (q, dim) with all items of a view, in id order.
+
+        `masks` say which items (n,) each query may find: by default all of them.
+        """
+        scores = dots(queries, self.matrices[view].rows)
+        if masks is not None and isinstance(self.correction, ByBest):
+            return self.correction.among(view, scores, masks)
+        return self.correction.scores(view, scores)
 
 
 def dots(queries: Array, rows: Array) -> npt.NDArray[np.float64]:

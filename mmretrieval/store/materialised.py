@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.errors import StoreError
+from mmretrieval.errors import LibraryError, StoreError
 from mmretrieval.library.locks import FolderLock
 from mmretrieval.search.correct import augmented_queries
 from mmretrieval.store.edge import BATCH, EdgeStore, optimise
@@ -27,7 +29,10 @@ ABOUT = "about.json"
 
 
 class MaterialisedStore:
-    """The open index in `folder`, which this process owns. `biased`: rows hold a correction as their last entry."""
+    """The open index in `folder`, which this process owns. `biased`: rows hold a correction as their last entry.
+
+    It lets go of the folder when it is closed, or when nothing refers to it any more.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -36,15 +41,16 @@ class MaterialisedStore:
             counts = {view: int(about["views"].get(view, 0)) for view in VIEWS}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise StoreError(f"{folder / ABOUT} cannot be read ({error!r}): build the index anew") from error
-        self._lock = FolderLock(folder.with_name(f"{folder.name}.lock"), f"the index {folder.name}")
+        lock, self._stale = lock_of(folder), threading.Event()
         try:
             self._store = EdgeStore(folder / "shard", self.dim + self.biased, VIEWS)
             if (held := {view: self._store.count(view) for view in VIEWS}) != counts:
                 self._store.close()
                 raise StoreError(f"{folder} holds {held} items and should hold {counts}: build the index anew")
         except BaseException:
-            self._lock.release()
+            lock.remove()
             raise
+        self._end = weakref.finalize(self, _let_go, self._store, lock, folder, self._stale)
 
     def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
         """For each query row (q, dim) the `depth` best items by dot product, and correction, among its selection."""
@@ -67,15 +73,41 @@ class MaterialisedStore:
         """How many items have this view."""
         return self._store.count(view)
 
+    def retire(self) -> None:
+        """Says that the library has moved on: the folder goes when the last search in it has ended."""
+        self._stale.set()
+
     def close(self) -> None:
         """Lets go of the index, which may have been removed meanwhile since the library moved on."""
-        try:
-            self._store.close()
-        except StoreError:
-            if (self.folder / ABOUT).exists():
-                raise
-        finally:
-            self._lock.release()
+        self._end()
+
+
+def _let_go(store: EdgeStore, lock: FolderLock, folder: Path, stale: threading.Event) -> None:
+    try:
+        store.close()
+    except StoreError:
+        if (folder / ABOUT).exists():
+            raise
+    finally:
+        if stale.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.remove()
+
+
+def lock_of(folder: Path) -> FolderLock:
+    """The right to an index: LibraryBusy while somebody else has it open or builds it."""
+    return FolderLock(folder.with_name(f"{folder.name}.lock"), f"the index {folder.name}")
+
+
+def remove(folder: Path) -> bool:
+    """Removes an index unless somebody has it open, who will do so then; says whether it did."""
+    try:
+        lock = lock_of(folder)
+    except LibraryError:  # in use, or nothing may be written here
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.remove()
+    return True
 
 
 def build(

@@ -59,6 +59,29 @@ def test_add_status_forget(tmp_path: Path) -> None:
     assert "2 items in 2 files (2 image)" in words
 
 
+def test_status_tells_of_what_was_fitted_and_of_indexes_of_recipes(tmp_path: Path) -> None:
+    files, library = tmp_path / "in", tmp_path / "library"
+    files.mkdir()
+    for name in ("one fox", "two whales", "three bridges"):
+        (files / f"{name}.txt").write_text(name)
+    command("add", files, "--library", library, "--encoder", "hashing")
+    status, said, words = command("status", "--library", library, "--json")
+    assert (said["fits"], said["fit_bytes"], said["recipe_indexes"]) == (0, 0, []) and "transforms" not in words
+    assert command("index", "--library", library, "--recipe", "hashing@text,center")[0] == 0
+    _, said, words = command("status", "--library", library, "--json")
+    (held,) = said["recipe_indexes"]
+    assert (held["recipe"], held["items"], held["fresh"]) == ("hashing,center", 3, True)
+    assert said["fits"] == 1 and said["fit_bytes"] > 0 and held["bytes"] > 0
+    assert f"1 fits of recipes' stages, {said['fit_bytes'] / 1e6:.1f} MB" in words
+    assert f"index of hashing,center: 3 items, {held['bytes'] / 1e6:.1f} MB, fresh" in words
+    (files / "four.txt").write_text("four lighthouses")
+    command("add", files, "--library", library)
+    assert (
+        "3 items" in command("status", "--library", library)[2]
+        and "stale: searches scan" in command("status", "--library", library)[2]
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -323,3 +323,15 @@ def test_two_libraries_at_once(tmp_path: Path) -> None:
     both = [Library.create(tmp_path / name, ["hashing"]) for name in ("a", "b")]
     together(*(lambda one=one: ingest(one, walk([folder]), workers=1) for one in both))
     assert contents(both[0]) == contents(both[1])
+
+
+def test_one_line_searches_a_library_and_prints_what_was_found(library: Library) -> None:
+    found = Library.open(library.path).search("number 2", recipe="hashing@text,center", k=3)
+    lines = repr(found).splitlines()
+    assert lines[0] == f"3 items under {found.recipe}" and "center" in found.recipe
+    assert len(lines) == 4
+    for line, hit in zip(lines[1:], found.hits, strict=True):
+        item = library.item(hit.id)
+        assert line.split()[:3] == [str(hit.rank), f"{hit.score:.4f}", item.kind]
+        assert " ".join(item.text.split())[:20] in line
+    assert all(len(line) < 120 for line in lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import sys
 import time
@@ -64,6 +66,41 @@ def test_the_verdicts_the_table_and_the_plot_are_shown(page: Page, proof: Job) -
     (plot,) = page.findings.by_key(key).finding.plots
     assert plot.traces[0].y == tuple(row["comparison"]["difference"] for row in proof.found["rows"])
     assert f"finding/{key}/figure/0" in evaluating.shown(page, proof.found)  # the same plot for the next visitor
+
+
+def test_a_page_that_is_started_again_shows_the_newest_report_with_its_date(
+    page: Page, proof: Job, made: Path, things: Path, temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (report,) = page.evaluation.glob("fix-*.json")
+    record = json.loads(report.read_text())
+    left = {
+        "fix-spoilt.json": "{",
+        "fix-older-form.json": json.dumps({"dataset": record["dataset"], "recipe": RECIPE}),
+        "fix-of-another.json": json.dumps(record | {"dataset": "another"}),
+        "fix-earlier.json": json.dumps(record | {"metric": "ndcg@10"}),
+    }
+    for name, text in left.items():
+        (page.evaluation / name).write_text(text)
+    os.utime(page.evaluation / "fix-earlier.json", (1_000, 1_000))
+    os.utime(report, (1_700_000_000, 1_700_000_000))
+    again = Page(Library.open(made), dataset=load(things), read_only=True)
+    try:
+        evaluating.recall(again)
+        job = again.proofs.job
+        assert job is not None and (job.state, job.note) == ("done", proof.note)
+        assert job.found == record | {"finished": 1_700_000_000}
+        assert job.found["rows"] == proof.found["rows"]
+        html = evaluating.shown(again, job.found)
+        day = datetime.datetime.fromtimestamp(1_700_000_000).astimezone()
+        assert f"{day:%Y-%m-%d %H:%M}" in html and proof.found["rows"][0]["comparison"]["metric"] in html
+        assert "fix-spoilt.json" in caplog.text and "fix-older-form.json" in caplog.text
+        evaluating.recall(again)
+        assert again.proofs.job is job
+    finally:
+        again.close()
+        for name in left:
+            (page.evaluation / name).unlink()
+    assert f"{datetime.datetime.now().astimezone():%Y-%m-%d}" in evaluating.shown(page, proof.found)
 
 
 def test_words_of_a_record_are_text(page: Page, proof: Job) -> None:

@@ -365,3 +365,23 @@ def test_what_was_not_fitted_is_refused(name):
         correction.scores("text", scores)
     with pytest.raises(ValueError, match="fitted on 40 items of the visual view, not 39"):
         correction.scores("visual", scores[:, :39])
+
+
+def test_qbnorm_s_gate_looks_at_what_a_query_may_find():
+    items, bank, queries = space(3)
+    scores = wide(queries) @ wide(items).T
+    correction = fitted("qbnorm", items, bank, 20, 1)
+    active, popularity = correction.active["visual"], wide(correction.popularity["visual"])
+    chance = np.random.default_rng(5)
+    masks = [chance.random(len(items)) < 0.2 for _ in queries]
+    moved = 0
+    for row, got, mask in zip(scores, correction.among("visual", scores, masks), masks, strict=True):
+        best = max(np.flatnonzero(mask), key=lambda i: row[i])
+        np.testing.assert_array_equal(got, row - popularity if active[best] else row)
+        moved += active[best] != active[row.argmax()]
+    assert moved
+    np.testing.assert_array_equal(
+        correction.among("visual", scores, [None] * len(scores)), correction.scores("visual", scores)
+    )
+    nothing = correction.among("visual", scores[:1], [np.zeros(len(items), dtype=np.bool_)])
+    assert np.isfinite(nothing).all()
