@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 VECTORS = "--vectors"
 DATASET_RECIPE = "lite@visual"
+# So many rows of each table of items are told.
+LOOKED_AT = 4
 
 
 class SeveralAfterOne(TyperCommand):
@@ -51,8 +53,11 @@ class Source:
     """What is diagnosed, what must be said of it, and how its items look."""
 
     subject: Subject
+    title: str
     notes: tuple[str, ...] = ()
     look: Look | None = None
+    # Subjects of diagnostics that look at another than this.
+    others: Mapping[str, Subject] = field(default_factory=dict)
 
 
 def diagnose(
@@ -103,18 +108,19 @@ def diagnose(
         if html is not None:
             _writable(html)
         if vectors:
-            source = _of_vectors(vectors, seed)
+            source = _of_vectors(vectors, seed, only or ())
         else:
             source = _of_items(held, library, dataset, recipe, out, workers, classes, seed)
         with _running(errors) as running:
             try:
-                found = run(source.subject, only or (), seed=seed, sample=limit, notes=source.notes, running=running)
+                said: dict[str, Any] = {"title": source.title, "notes": source.notes, "others": source.others}
+                found = run(source.subject, only or (), seed=seed, sample=limit, running=running, **said)
             except (UnknownName, BadRecipe):
                 raise
             except RetrievalError as error:
                 # Whatever its kind: it is this subject that the diagnostic asked for cannot use.
                 raise fail(errors, error, BAD_DATA) from error
-        tell(people, found)
+        tell(people, found, source.look)
         if html is not None:
             from eval.diagnosis_page import page
 
@@ -159,10 +165,15 @@ def _writable(html: Path) -> None:
         raise typer.BadParameter(f"{html} cannot be written: {error}", param_hint="--html") from error
 
 
-def _of_vectors(files: Sequence[Path], seed: int) -> Source:
-    from eval.vectors import HALVES, of_vectors
+def _of_vectors(files: Sequence[Path], seed: int, only: Sequence[str]) -> Source:
+    """The files as modalities of one space; for agreement, where it is asked for, as what two encoders made."""
+    from eval.vectors import HALVES, encoders_of, of_vectors
 
-    return Source(of_vectors(files, seed), (HALVES,))
+    title = ", ".join(file.name for file in files)
+    compared = encoders_of(files) if "agreement" in only else None
+    if compared is not None and set(only) == {"agreement"}:
+        return Source(compared, title, ("each file is one encoder's vectors of the same items",))
+    return Source(of_vectors(files, seed), title, (HALVES,), others={"agreement": compared} if compared else {})
 
 
 def _of_items(
@@ -182,8 +193,9 @@ def _of_items(
 
     if library is not None:
         opened = held.enter_context(Library.open(library))
-        subject = of_library(opened, recipe or opened.default_recipe, classes=classes, seed=seed)
-        return Source(subject, (f"library {library}", *_rival(subject)), look_of(opened))
+        asked = recipe or opened.default_recipe
+        subject = of_library(opened, asked, classes=classes, seed=seed)
+        return Source(subject, f"{asked} on {library}", _spelled(asked, subject), look_of(opened))
     assert dataset is not None  # _one_of has seen to it
     return _of_dataset(held, dataset, recipe or DATASET_RECIPE, out, workers, classes, seed)
 
@@ -197,7 +209,7 @@ def _of_dataset(held: ExitStack, folder: Path, recipe: str, out: Path, workers: 
     from eval.subjects import of_dataset
     from ingest.progress import Progress
 
-    exact = in_full_precision(recipe)
+    exact = in_full_precision(recipe)  # which numbers are reported in
     encoders = encoders_of([exact])
     loaded = load(folder)
     with Progress() as progress:
@@ -209,14 +221,16 @@ def _of_dataset(held: ExitStack, folder: Path, recipe: str, out: Path, workers: 
     if shelf.unfindable:
         notes.append(f"{len(shelf.unfindable)} entries could not be read and are left out: `eval check` says why")
     subject = of_dataset(loaded, shelf, exact, classes=classes, seed=seed)
-    return Source(subject, (*notes, *_rival(subject)), look_of(shelf.library))
+    return Source(subject, f"{recipe} on {folder}", (*notes, *_spelled(recipe, subject)), look_of(shelf.library))
 
 
-def _rival(subject: Subject) -> tuple[str, ...]:
-    """What must be said where a recipe names two encoders: most diagnostics look at the first alone."""
+def _spelled(asked: str, subject: Subject) -> tuple[str, ...]:
+    """What the recipe stands for, where it hides a view or a precision, and which diagnostics look at what of it."""
+    said = () if subject.name == asked or subject.rival else (f"{asked} is short for {subject.name}",)
     if subject.rival is None:
-        return ()
-    return (f"agreement and calibration compare it with {subject.rival.name}; all others look at {subject.name} alone",)
+        return said
+    both = f"{subject.name} with {subject.rival.name}"
+    return (f"agreement and calibration compare {both}; all others look at the first alone",)
 
 
 # --- for people ----------------------------------------------------------------------------------------------------
@@ -244,36 +258,67 @@ def _running(errors: Console) -> Iterator[Any]:
         yield running
 
 
-def tell(people: Console, found: Diagnosis) -> None:
-    """Everything that was found as text: sentences, numbers with intervals, and what to try next."""
-    say(people, found.subject)
+def tell(people: Console, found: Diagnosis, look: Look | None = None) -> None:
+    """Everything that was found as text: sentences, numbers with intervals, items to look at, and what to try next."""
+    say(people, f"Diagnosis of {found.title or found.subject}")
     for line in found.notes:
-        say(people, line)
+        _paragraph(people, line)
     for name, finding in found.findings.items():
-        _tell_one(people, name, finding)
+        _tell_one(people, name, finding, look)
     for name, reason in found.skipped.items():
         say(people)
         _paragraph(people, f"{name}: not here. {reason}")
 
 
-def _tell_one(people: Console, name: str, finding: Finding) -> None:
-    from eval.diagnosis import number_rows
+def _tell_one(people: Console, name: str, finding: Finding, look: Look | None) -> None:
+    from eval.diagnosis import absent, measured_on
 
     people.rule(Text(f" {name} ", style="bold"), align="left", characters="─")
     _paragraph(people, finding.sentence)
-    columns, rows = number_rows(finding)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for place, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    people.print(Padding(table, (1, 0, 1, 2)))
+    _tell_numbers(people, finding)
+    for line in (*absent(finding), *finding.absent):
+        _paragraph(people, line)
+    _tell_items(people, finding, look)
     if finding.advice:
         _paragraph(people, f"What to try: {finding.advice}")
     if finding.stages:
         _paragraph(people, f"Stages of a recipe: {'  '.join(finding.stages)}")
-    measured = ", ".join(f"{k} = {finding.basis[k]}" for k in ("n", "seed", "sample") if k in finding.basis)
-    _paragraph(people, f"Measured on {measured}; brackets hold 95 % intervals.")
+    _paragraph(people, f"Measured on {measured_on(finding.basis)}; brackets hold 95 % intervals.")
+
+
+def _tell_numbers(people: Console, finding: Finding) -> None:
+    """Its tables; under a column the beginning of its numbers' keys, beside a row their end."""
+    from eval.diagnosis import number_tables
+
+    for numbers in number_tables(finding):
+        table = Table(
+            box=None, padding=(0, 2, 0, 0), header_style="bold", title=numbers.title or None, title_justify="left"
+        )
+        table.add_column(Text("number"), overflow="fold", ratio=3)
+        table.add_column(Text("key in JSON"), style="dim", overflow="fold")
+        for column, prefix in zip(numbers.columns, numbers.prefixes, strict=True):
+            table.add_column(Text(f"{column}\n{prefix}…" if prefix else column), justify="right")
+        # Many columns have room for one figure beside the other, but not for its interval as well.
+        between = "\n" if len(numbers.columns) > 2 else " "
+        for label, key, cells in numbers.rows:
+            table.add_row(Text(label), Text(key), *(Text(between.join(filter(None, cell))) for cell in cells))
+        people.print(Padding(table, (1, 0, 0, 2)))
+    people.print()
+
+
+def _tell_items(people: Console, finding: Finding, look: Look | None) -> None:
+    """The first rows of each table of items, by their words and files' names."""
+    from eval.diagnosis import exhibited
+
+    for exhibit in finding.exhibits:
+        lines = exhibited(exhibit, look, LOOKED_AT)
+        if lines:
+            _paragraph(people, f"{exhibit.title}:")
+            for line in lines:
+                people.print(Padding(Text(line), (0, 0, 0, 2)), highlight=False)
+            if len(exhibit.rows) > LOOKED_AT:
+                say(people, f"  ... and {len(exhibit.rows) - LOOKED_AT} more on the page that --html writes")
+            say(people)
 
 
 def _paragraph(people: Console, text: str) -> None:

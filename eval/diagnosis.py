@@ -6,27 +6,37 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmretrieval.diagnostics import DIAGNOSTICS
+from mmretrieval.diagnostics.labels import Place, place
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError, pick
-from mmretrieval.findings import Finding
+from mmretrieval.findings import Exhibit, Finding
 
-# How many groups of numbers ("centered", ...) stand beside the plain ones before each gets lines of its own.
-BESIDE = 3
+if TYPE_CHECKING:
+    from eval.diagnosis_page import Look
+
+# So many columns of values stand beside each other before the others get a table of their own.
+BESIDE = 4
+# What is nearer to 0 is rounding.
+NOISE = 1e-12
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found of a subject, and why each diagnostic that did not run did not; `notes` say what it is."""
+    """What was found of a subject, and why each diagnostic that did not run did not; `notes` say what it is.
+
+    `subject` spells the recipe out, `title` is what people asked for.
+    """
 
     subject: str
     findings: Mapping[str, Finding]
     skipped: Mapping[str, str]
     notes: Sequence[str] = field(default_factory=tuple)
+    title: str = ""
 
     def json(self) -> dict[str, Any]:
         """{diagnostic: numbers, groups, n, seed, ci, sentence, advice, stages, basis}, and {"skipped": reasons}."""
@@ -47,10 +57,12 @@ def diagnose(
     *,
     seed: int = 0,
     sample: int | None = 10_000,
+    title: str = "",
     notes: Sequence[str] = (),
+    others: Mapping[str, Subject] | None = None,
     running: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> Diagnosis:
-    """Runs the diagnostics named, or all, each inside `running(name)`.
+    """Runs the diagnostics named, or all, each inside `running(name)`; `others` have subjects of their own, by name.
 
     One that cannot run on this subject is skipped with its reason; of those named, its RetrievalError is raised.
     """
@@ -59,12 +71,12 @@ def diagnose(
     for name in names(only):
         try:
             with running(name):
-                findings[name] = DIAGNOSTICS[name].run(subject, seed=seed, sample=sample)
+                findings[name] = DIAGNOSTICS[name].run((others or {}).get(name, subject), seed=seed, sample=sample)
         except RetrievalError as error:
             if only:
                 raise
             skipped[name] = str(error)
-    return Diagnosis(subject.name, findings, skipped, tuple(notes))
+    return Diagnosis(subject.name, findings, skipped, tuple(notes), title)
 
 
 def as_json(finding: Finding, about: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -106,33 +118,88 @@ def plain(value: Any) -> Any:
 # --- as people read it ---------------------------------------------------------------------------------------------
 
 
-def number_rows(finding: Finding, beside: int = BESIDE) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The numbers as a table of text: columns, and a row for each with its 95 % interval behind it.
+@dataclass(frozen=True)
+class NumberTable:
+    """Numbers that stand together: a title, named columns of values, and rows of a label, a key and a cell a column.
 
-    Groups stand beside the plain numbers where they say the same of another state of things and are at most
-    `beside`.
+    A key in JSON is the beginning in `prefixes` that its column has, and the row's key. A cell is a value and its 95 %
+    interval as text, or two empty texts.
     """
-    groups = tuple(dict.fromkeys(n.rpartition(".")[0] for n in finding.numbers if "." in n))
-    alone = [n for n in finding.numbers if "." not in n]
-    shared = (
-        groups
-        and alone
-        and len(groups) <= beside
-        and all(f"{g}.{n}" in finding.numbers for g in groups for n in alone[:1])
-    )
-    if not shared:
-        return ("number", "value", "95 % interval"), [
-            (words(n), figure(v), interval(finding.intervals.get(n))) for n, v in finding.numbers.items()
-        ]
-    keys = dict.fromkeys(n.rpartition(".")[2] for n in finding.numbers)
-    rows = [(words(key), *(_cell(finding, f"{g}.{key}" if g else key) for g in ("", *groups))) for key in keys]
-    return ("number", "as it is", *map(words, groups)), rows
+
+    title: str
+    columns: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]
 
 
-def _cell(finding: Finding, name: str) -> str:
-    if name not in finding.numbers:
-        return ""
-    return " ".join(filter(None, (figure(finding.numbers[name]), interval(finding.intervals.get(name)))))
+def number_tables(finding: Finding, beside: int = BESIDE) -> tuple[NumberTable, ...]:
+    """The numbers of a finding as people read them, at most `beside` columns of values in a table.
+
+    A row, or a column, without any value is left out: `absent` says which they are.
+    """
+    held: dict[str, list[tuple[str, Place]]] = {}
+    for name, value in finding.numbers.items():
+        if value is not None:
+            placed = place(finding.diagnostic, name, finding.basis)
+            held.setdefault(placed.table, []).append((name, placed))
+    found = []
+    for title, group in held.items():
+        columns = list(dict.fromkeys((p.prefix, p.column) for _, p in group))
+        for start in range(0, len(columns), beside):
+            found.append(_table(finding, title, group, columns[start : start + beside]))
+    return tuple(found)
+
+
+def _table(
+    finding: Finding, title: str, group: Sequence[tuple[str, Place]], columns: Sequence[tuple[str, str]]
+) -> NumberTable:
+    prefixes = [prefix for prefix, _ in columns]
+    cells = {(p.suffix, p.prefix): (name, p) for name, p in group if p.prefix in prefixes}
+    # A row keeps its place among the rows of its table, and rows of one pattern the order in which they came.
+    labels = {p.suffix: p for _, p in cells.values()}
+    rows = []
+    for suffix in sorted(labels, key=lambda s: labels[s].order):
+        said = []
+        for prefix in prefixes:
+            name, held = cells.get((suffix, prefix), ("", labels[suffix]))
+            value = finding.numbers[name] if name else None
+            shown = (
+                f"{value:,.0f}" if held.counts and value is not None and float(value).is_integer() else figure(value)
+            )
+            said.append((shown, interval(finding.intervals.get(name))) if name else ("", ""))
+        rows.append((labels[suffix].row, suffix, tuple(said)))
+    return NumberTable(title, tuple(column for _, column in columns), tuple(prefixes), tuple(rows))
+
+
+def absent(finding: Finding) -> tuple[str, ...]:
+    """A sentence for each reason why numbers have no value here, with their keys."""
+    reasons: dict[str, list[str]] = {}
+    for name, value in finding.numbers.items():
+        if value is None:
+            why = place(finding.diagnostic, name, finding.basis).absent or "it could not be estimated from what is here"
+            reasons.setdefault(why, []).append(name)
+    return tuple(f"No value for {_few(names)}: {why}." for why, names in reasons.items())
+
+
+def _few(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def number_rows(finding: Finding, beside: int = BESIDE) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """All tables of `number_tables` as one: columns, and rows of a label with its key and a cell for each column.
+
+    Each table after the first begins with a row of its own title and columns.
+    """
+    tables = number_tables(finding, beside)
+    width = max((len(table.columns) for table in tables), default=1)
+    lines: list[tuple[str, ...]] = []
+    for table in tables:
+        lines.append((table.title or "number", *table.columns, *("",) * (width - len(table.columns))))
+        for label, key, cells in table.rows:
+            told = [" ".join(filter(None, cell)) for cell in cells]
+            lines.append((label if not table.title else f"{label} · {key}", *told, *("",) * (width - len(told))))
+    return (lines[0], lines[1:]) if lines else (("number", "value"), [])
 
 
 def words(name: str) -> str:
@@ -146,14 +213,22 @@ def fact(key: object) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number as people read it: three decimals or digits, whole numbers whole, nothing as a dash."""
+    """A number as people read it: three decimals or digits, whole numbers whole, nothing as a dash.
+
+    What is nearer to 0 than float64 rounds sums of numbers around 1 is 0, which has no sign.
+    """
     if value is None:
         return "-"
+    if abs(value) < NOISE:
+        return "0.000"
     if float(value).is_integer() and abs(value) >= 2:
         return f"{value:,.0f}"
     if abs(value) >= 100:
         return f"{value:,.1f}"
-    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+    if abs(value) >= 0.01:
+        return f"{value:.3f}"
+    # No exponent while plain digits stay short.
+    return f"{value:.2g}" if abs(value) >= 1e-4 or abs(value) < 1e-6 else f"{value:.6f}"
 
 
 def column(values: Sequence[str | float | None]) -> list[str]:
@@ -176,3 +251,34 @@ def facts(basis: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{fact(key)}", ", ".join(map(str, value))
         else:
             yield f"{prefix}{fact(key)}", "-" if value is None else str(value)
+
+
+def measured_on(basis: Mapping[str, Any]) -> str:
+    """`n = 500 of 661, seed = 0`, with the bound on the sample where it cut something off."""
+    n, of, sample = basis.get("n"), basis.get("of"), basis.get("sample")
+    drawn = isinstance(of, int) and isinstance(n, int) and of > n
+    said = f"n = {n} of {of}" if drawn else f"n = {n}"
+    if "seed" in basis:
+        said += f", seed = {basis['seed']}"
+    return f"{said}, at most {sample:,} drawn" if drawn and sample is not None else said
+
+
+def exhibited(exhibit: Exhibit, look: Look | None, most: int) -> list[str]:
+    """The first rows of a table of items as lines: how the items look, and each value with its column's name."""
+    rows = exhibit.rows[:most]
+    faces = look([i for ids, _ in rows for i in ids]) if look is not None else {}
+    columns = [column(values) for values in zip(*(values for _, values in rows), strict=True)]
+    lines = []
+    for place_, (ids, _) in enumerate(rows):
+        items = " | ".join(shortened(faces[i].caption) if i in faces else i for i in ids)
+        values = [f"{name} {told[place_]}" for name, told in zip(exhibit.columns, columns, strict=True) if told[place_]]
+        lines.append(f"{items}: {', '.join(values)}" if values else items)
+    return lines
+
+
+def shortened(text: str, most: int = 70) -> str:
+    """The text in at most `most` letters, its end shown where it is cut: file names stand there."""
+    if len(text) <= most:
+        return text
+    kept = most // 3
+    return f"{text[: most - kept - 3]}...{text[-kept:]}"

@@ -10,12 +10,11 @@ import base64
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval import plots
-from eval.diagnosis import Diagnosis, column, facts, number_rows
+from eval.diagnosis import Diagnosis, NumberTable, absent, column, facts, number_tables
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.findings import Exhibit, Finding, Plot
 
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("diagnosis.css")
 # So many rows of a plot's table are in the page; the file behind the link beside it has all.
 ROWS = 200
-# So many rows of items, and so many numbers, are in sight; the others are folded away.
-SHOWN, NUMBERS = 8, 36
+# So many rows of items, and so many tables of numbers, are in sight; the others are folded away.
+SHOWN, NUMBERS = 8, 3
 # So many pictures are put into a section; items after them show their words alone.
 PICTURES = 120
 CAPTION = 240
-# So many groups of numbers stand beside the plain ones.
-GROUPS = 8
+# So many columns of values stand beside each other.
+BESIDE = 6
 
 # Plots are drawn when they come near the window, or before printing; all of them at once would take seconds.
 SCRIPT = """
@@ -95,7 +94,7 @@ def page(found: Diagnosis, look: Look | None = None) -> str:
         faces = _faces(finding, look)
         sections.append(_section(name, finding, faces, number))
         number += len(finding.plots)
-    title = f"Diagnosis of {found.subject}"
+    title = f"Diagnosis of {found.title or found.subject}"
     links = "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in found.findings)
     notes = "".join(f'<p class="hint">{escape(note)}</p>' for note in found.notes)
     skipped = "".join(
@@ -130,18 +129,44 @@ def escape(text: object) -> str:
 def _section(name: str, finding: Finding, faces: Mapping[str, Face], first: int) -> str:
     promise = DIAGNOSTICS[name].promise if name in DIAGNOSTICS else ""
     captions = {ident: face.caption for ident, face in faces.items()}
-    drawn = "".join(_plot(plot, captions, first + i) for i, plot in enumerate(finding.plots))
-    columns, rows = number_rows(finding, GROUPS)
-    numbers = partial(_table, columns, numeric=range(1, len(columns)))
+    views = plots.views_of(finding)
+    drawn = "".join(_plot(plot, captions, first + i, views) for i, plot in enumerate(finding.plots))
     exhibits = "".join(_exhibit(exhibit, faces) for exhibit in finding.exhibits)
     basis = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts(finding.basis))
     return (
         f'<section id="{escape(name)}"><h2>{escape(name)}</h2><p class="hint">{escape(promise)}</p>'
         f'<p class="finding">{escape(finding.sentence)}</p>{_advice(finding)}{drawn}'
-        f"<h3>Numbers</h3>{numbers(rows[:NUMBERS])}{_folded(len(rows[NUMBERS:]), numbers(rows[NUMBERS:]))}"
-        f'<p class="hint">In brackets: 95 % intervals.</p>{exhibits}'
+        f"{_told(finding.absent)}<h3>Numbers</h3>{_numbers(finding)}{exhibits}"
         f"<details><summary>What this was measured on</summary><dl>{basis}</dl></details></section>\n"
     )
+
+
+def _numbers(finding: Finding) -> str:
+    """The tables of numbers, each value with its interval and each row with its key, and what has no value."""
+    tables = [_number_table(table) for table in number_tables(finding, BESIDE)]
+    rest = tables[NUMBERS:]
+    return (
+        f"{''.join(tables[:NUMBERS])}{_folded(len(rest), ''.join(rest))}{_told(absent(finding))}"
+        '<p class="hint">In brackets: 95 % intervals. A key in JSON begins with its column and ends with its row.</p>'
+    )
+
+
+def _number_table(table: NumberTable) -> str:
+    heads = "".join(
+        f'<th scope="col" class="number">{escape(name)}{f"<br><code>{escape(prefix)}…</code>" if prefix else ""}</th>'
+        for name, prefix in zip(table.columns, table.prefixes, strict=True)
+    )
+    lines = []
+    for label, key, cells in table.rows:
+        values = "".join(f'<td class="number">{escape(" ".join(filter(None, cell)))}</td>' for cell in cells)
+        lines.append(f'<tr><td>{escape(label)}</td><td><code class="key">{escape(key)}</code></td>{values}</tr>')
+    title = f"<caption>{escape(table.title)}</caption>" if table.title else ""
+    top = f'<thead><tr><th scope="col">number</th><th scope="col">key</th>{heads}</tr></thead>'
+    return f'<div class="scroll"><table>{title}{top}<tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _told(sentences: Sequence[str]) -> str:
+    return "".join(f'<p class="hint">{escape(sentence)}</p>' for sentence in sentences)
 
 
 def _advice(finding: Finding) -> str:
@@ -154,8 +179,10 @@ def _advice(finding: Finding) -> str:
     )
 
 
-def _plot(plot: Plot, captions: Mapping[str, str], number: int) -> str:
-    drawn = plots.draw(plot, captions)
+def _plot(plot: Plot, captions: Mapping[str, str], number: int, views: Sequence[str]) -> str:
+    if not any(trace.y for trace in plot.traces):
+        return f'<h3>{escape(plot.title)}</h3><p class="hint">There is nothing to draw.</p>'
+    drawn = plots.draw(plot, captions, views)
     # Nothing in the data may end the script element that holds it.
     data = drawn.to_json().replace("<", "\\u003c")
     table = plots.table_of(plot, captions)
@@ -179,6 +206,8 @@ def _plot(plot: Plot, captions: Mapping[str, str], number: int) -> str:
 
 
 def _exhibit(exhibit: Exhibit, faces: Mapping[str, Face]) -> str:
+    if not exhibit.rows:
+        return f'<h3>{escape(exhibit.title)}</h3><p class="hint">There are none.</p>'
     rows = []
     columns = [column(values) for values in zip(*(values for _, values in exhibit.rows), strict=True)]
     for place, (ids, _) in enumerate(exhibit.rows):

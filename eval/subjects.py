@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eval.dataset import Dataset
+from eval.dataset import Asked, Dataset
 from eval.judging import Shelf, as_queries, bank_of
 
 if TYPE_CHECKING:
@@ -24,5 +24,20 @@ def of_dataset(dataset: Dataset, shelf: Shelf, recipe: str, *, classes: str = ""
     engine = Engine(shelf.library, exact=True, bank=bank_of(dataset, shelf, dataset.queries))
     answers = [frozenset(i for entry in dataset.relevant(q.id) for i in shelf.items[entry]) for q in asked]
     posed = as_queries(asked, dataset, shelf)
-    questions = [Question(q, a.form, found) for q, a, found in zip(posed, asked, answers, strict=True)]
+    questions = [Question(q, a.form, found, said(a)) for q, a, found in zip(posed, asked, answers, strict=True)]
     return of_library(shelf.library, recipe, questions=questions, engine=engine, classes=classes, seed=seed)
+
+
+def said(query: Asked) -> str:
+    """A query as people read it: its words, and pictures by the names of their files; weights other than 1 before them.
+
+    `[apple.jpg] + in snow`, `[bowl.jpg] - fruit`.
+    """
+    told = ""
+    for part in query.parts:
+        sign = (" - " if told else "-") if part.weight < 0 else (" + " if told else "")
+        size = "" if abs(part.weight) == 1 else f"{abs(part.weight):g} "
+        told += (
+            f"{sign}{size}{f'[{part.image.name}]' if part.image is not None else ' '.join((part.text or '').split())}"
+        )
+    return told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,15 @@ def of_vectors(files: Sequence[Path], seed: int = 0) -> Subject:
     """
     if not 2 <= len(files) <= len(LETTERS):
         raise DatasetError(f"{len(files)} files of vectors: give 2 to {len(LETTERS)}, of the same items in one order")
-    arrays = [_opened(file) for file in files]
+    arrays = _paired(files)
     first = arrays[0].shape
     for file, array in zip(files[1:], arrays[1:], strict=True):
-        if array.shape != first:
+        if array.shape[1] != first[1]:
             raise DatasetError(
-                f"{file} has shape {array.shape} and {files[0]} {first}: row i of each file must be the same item, "
-                "in one space"
+                f"{file} has shape {array.shape} and {files[0]} {first}: vectors of one space are equally long (two "
+                "encoders' vectors of the same items need not be: --only agreement compares those)"
             )
-    if first[0] < LEAST or first[1] < 1:
-        raise DatasetError(f"{files[0]} has shape {first}: at least {LEAST} rows of at least one number are needed")
-    ids = tuple(f"{i:0{len(str(first[0] - 1))}}" for i in range(first[0]))
+    ids = _ids(first[0])
     views = {
         LETTERS[i]: Matrix(ids, _unit(file, array)) for i, (file, array) in enumerate(zip(files, arrays, strict=True))
     }
@@ -60,11 +59,57 @@ def of_vectors(files: Sequence[Path], seed: int = 0) -> Subject:
         ids=tuple(ids[i] for i in asking),
         kinds=("caption",) * len(asking),
         relevant=tuple(frozenset({ids[i]}) for i in asking),
+        words=tuple(f"row {i} of {files[1].name}" for i in asking.tolist()),
+        captions=labels["b"],
     )
     banked = words[bank]
     reference = Reference(items=views, parts={"text": banked}, queries=banked)  # type: ignore[arg-type]
     name = ", ".join(file.name for file in files)
     return Subject(views=views, searched="a", name=name, questions=questions, reference=reference, labels=labels)
+
+
+def encoders_of(files: Sequence[Path]) -> Subject:
+    """Two files as what two encoders made of the same items: a subject with one view, and its rival.
+
+    Rows are made unit and may differ in length from file to file. Raises as `of_vectors`, and DatasetError for other
+    than two files.
+    """
+    if len(files) != 2:
+        raise DatasetError(
+            f"agreement compares two encoders, and {len(files)} files were given: give two, each one encoder's vectors "
+            "of the same items"
+        )
+    arrays = _paired(files)
+    ids = _ids(len(arrays[0]))
+    names = [file.name for file in files] if files[0].name != files[1].name else [str(file) for file in files]
+    first, second = (
+        Subject(
+            {"a": Matrix(ids, _unit(file, array))},
+            searched="a",
+            name=name,
+            labels={"a": "vectors"},
+        )
+        for file, array, name in zip(files, arrays, names, strict=True)
+    )
+    return replace(first, rival=second)
+
+
+def _paired(files: Sequence[Path]) -> list[Rows]:
+    """The files' arrays, which have a row for each of the same items."""
+    arrays = [_opened(file) for file in files]
+    first = arrays[0].shape
+    for file, array in zip(files[1:], arrays[1:], strict=True):
+        if len(array) != first[0]:
+            raise DatasetError(
+                f"{file} has shape {array.shape} and {files[0]} {first}: row i of each file must be the same item"
+            )
+    if first[0] < LEAST or first[1] < 1:
+        raise DatasetError(f"{files[0]} has shape {first}: at least {LEAST} rows of at least one number are needed")
+    return arrays
+
+
+def _ids(n: int) -> tuple[str, ...]:
+    return tuple(f"{i:0{len(str(n - 1))}}" for i in range(n))
 
 
 def _opened(file: Path) -> Rows:
@@ -96,6 +141,7 @@ def _unit(file: Path, array: Rows) -> Any:
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """What to call each file: its name without the ending, and its letter where two are called the same."""
+    """What to call each file's rows: by its name without the ending, and its letter where two are called the same."""
     stems = Counter(file.stem for file in files)
-    return [f.stem if stems[f.stem] == 1 else f"{f.stem} ({LETTERS[i]})" for i, f in enumerate(files)]
+    told = [f.stem if stems[f.stem] == 1 else f"{f.stem} ({LETTERS[i]})" for i, f in enumerate(files)]
+    return [f"rows of {name}" for name in told]

@@ -62,7 +62,8 @@ class Finding:
 
     A number's name may hold one dot, as in "centered.alignment", for a group of numbers. A number that has no value
     here is None. `basis` holds n (how many items, pairs or queries), seed, what was sampled, and versions. `advice` is
-    a sentence, `stages` are stages of a recipe that could help, as they are written in one.
+    a sentence, `stages` are stages of a recipe that could help, as they are written in one. `absent` are sentences that
+    stand for plots and tables of items that would be empty.
     """
 
     diagnostic: str
@@ -74,3 +75,4 @@ class Finding:
     advice: str = ""
     stages: tuple[str, ...] = ()
     basis: Mapping[str, Any] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()

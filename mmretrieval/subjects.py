@@ -23,11 +23,15 @@ MOST_CAPTIONS = 2000
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A query with known answers: its kind (text, image, composed) and the ids of the items that answer it."""
+    """A query with known answers: its kind (text, image, composed) and the ids of the items that answer it.
+
+    `words` are what it asks, as people read it: a picture stands in them by the name of its file.
+    """
 
     query: Query
     kind: str
     relevant: frozenset[str]
+    words: str = ""
 
 
 def of_library(
@@ -79,6 +83,7 @@ def _seen(
             tuple(q.kind for q in questions),
             tuple(q.relevant for q in questions),
             tuple(q.query.exclude for q in questions),
+            words=tuple(q.words for q in questions),
         )
     else:
         asked = _captions(engine, source.encoder, space, searched, seed)
@@ -100,7 +105,9 @@ def _captions(engine: Engine, spec: str, space: Space, searched: View, seed: int
     rows: Array = np.asarray(matrices["text"].rows[matrices["text"].places(ids)])
     for transform in space.transforms:
         rows = transform.query("text", rows)
-    return Questions(unit(rows), tuple(ids), ("caption",) * len(ids), tuple(frozenset([i]) for i in ids))
+    told = engine.library.items_by_id(ids)
+    words = tuple(" ".join(told[i].text.split()) for i in ids)
+    return Questions(unit(rows), tuple(ids), ("caption",) * len(ids), tuple(frozenset([i]) for i in ids), words=words)
 
 
 def _classes(library: Library, key: str) -> dict[str, str]:

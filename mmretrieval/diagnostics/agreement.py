@@ -16,6 +16,7 @@ from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
 from mmretrieval.findings import Exhibit, Finding, Plot, Trace
 from mmretrieval.geometry import Numbers, directions
+from mmretrieval.types import VIEWS
 
 LEAST = 8
 # The neighbours of Huh et al., and those at which the curve is drawn.
@@ -58,7 +59,8 @@ def agreement(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
     if rival is None:
         raise RetrievalError(
             "agreement compares two encoders on the same items, and only one is given: give a recipe with two encoders "
-            "joined by +, as in lite@visual+clip-b32@visual"
+            "joined by +, as in lite@visual+clip-b32@visual, or two files of vectors with --only agreement, each one "
+            "encoder's vectors of the same items"
         )
     names = _names(subject, rival)
     seen = [_of_view(subject, rival, view, names, seed, sample) for view in _shared_views(subject, rival)]
@@ -77,9 +79,10 @@ def agreement(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
         exhibits=tuple(found.exhibit for found in seen),
         advice=advice,
         stages=stages,
-        basis=dict(seen[0].basis)
+        # The view with the most items stands for all in `n` and `of`; `items` has each.
+        basis=dict(max(seen, key=lambda found: len(found.ids)).basis)
         | {
-            "n": max(len(found.ids) for found in seen),
+            "labels": subject.labelled,
             "items": {found.view: len(found.ids) for found in seen},
             "spaces": list(names),
             "asked": {found.view: len(found.shared) for found in seen},
@@ -352,7 +355,7 @@ def _sentence(seen: Sequence[ViewSeen], names: tuple[str, str]) -> str:
         said.append(f"{told}{more}{alike}")
     fewest = min(len(found.ids) for found in seen)
     most = max(len(found.ids) for found in seen)
-    counted = f"{most}" if fewest == most else f"{fewest} to {most}"
+    counted = f"{most}" if fewest == most else f"{most} ({', '.join(f'{len(f.ids)} by {f.label}' for f in seen)})"
     return f"Over {counted} items seen by {names[0]} and {names[1]}: " + ". And ".join(said) + "." + caution(fewest)
 
 
@@ -365,13 +368,15 @@ def _advice(seen: Sequence[ViewSeen], names: tuple[str, str], rival: Subject) ->
     apart = min(seen, key=lambda found: found.numbers["mutual_knn"] or 0.0)
     hit = min(found.numbers["relative_hit_centred"] or 0.0 for found in seen)
     share = apart.numbers["mutual_knn"] or 0.0
+    # Files of vectors have no recipe whose stages could be tried.
+    recipe = set(rival.views) <= set(VIEWS)
     sentences, stages = [], []
     if share < 0.5:
         sentences.append(
-            f"They name different neighbours by {apart.label}: a recipe of both (joined by +, fused by rrf) can find "
-            "what one alone misses; evaluate it against each."
+            f"They name mostly different neighbours by {apart.label}: a recipe of both (joined by +, fused by rrf) may "
+            "find what one alone misses; evaluate it against each."
         )
-        stages.append("rrf:60")
+        stages += ["rrf:60"] if recipe else []
     else:
         sentences.append("They name mostly the same neighbours: fusing them can add little, the cheaper one may do.")
     if hit >= 0.5:
@@ -380,5 +385,5 @@ def _advice(seen: Sequence[ViewSeen], names: tuple[str, str], rival: Subject) ->
             "space: a map between them (align) may let a new encoder search the old one's index."
         )
         encoder = rival.name.split(",")[0].split("@")[0].strip()
-        stages += [f"align:{encoder}"] if encoder and not set(encoder) & set("+ ") else []
+        stages += [f"align:{encoder}"] if recipe and encoder and not set(encoder) & set("+ ") else []
     return " ".join(sentences), tuple(stages)

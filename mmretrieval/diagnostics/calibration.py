@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.diagnostics import calibration_plots, calibration_words, mixed_list, thresholds
+from mmretrieval.diagnostics import asking, calibration_plots, calibration_words, mixed_list, thresholds
 from mmretrieval.diagnostics.calibration_words import K
 from mmretrieval.diagnostics.sampling import RESAMPLES, interval, means, resamples
 from mmretrieval.diagnostics.subject import Questions, Subject
@@ -44,6 +44,7 @@ class Group:
     weights: Numbers
     asked: tuple[str, ...]
     ids: tuple[str, ...]
+    called: str
     nulls: Numbers
     null_best: float | None
     threshold: Threshold | None
@@ -72,7 +73,8 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
     - mixed_K.V_share: of the first 10 in one list of all views' rows, how many are of view V; mixed_K.V_expected is
       V's share of the rows; mixed_K.hit: how often a relevant item is among the first 10, mixed_K.hit_alone in a list
       of the searched view. The same with `_centred` after `center`.
-    Captions are not compared with views that have the words themselves (text and joint). Intervals are 95 % percentile
+    Captions are not compared with views that have the words themselves (text and joint, and any that they are copies
+    of). Intervals are 95 % percentile
     bootstrap over questions. Raises RetrievalError where fewer than 4 questions have a known answer.
     """
     spaces = [(subject, False)] + ([(subject.rival, True)] if subject.rival and subject.rival.questions else [])
@@ -90,6 +92,7 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
     measured += [m.measured for m in mixes]
     numbers, intervals = _joined(measured)
     first = [group for group in groups if group.searched and not group.rival] or groups[:1]
+    confused = {group: _confusions(group) for group in groups if group.searched}
     advice, stages = calibration_words.advice(first, mixes, numbers, intervals)
     return Finding(
         diagnostic="calibration",
@@ -97,11 +100,18 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
         numbers=numbers,
         intervals=intervals,
         plots=calibration_plots.drawn(groups, mixes),
-        exhibits=tuple(_confusions(group) for group in groups if group.searched),
+        exhibits=tuple(table for table in confused.values() if table.rows),
+        absent=tuple(
+            f"No {group.called} ({group.encoder}, {group.label}) have a wrong answer before the right one."
+            for group, table in confused.items()
+            if not table.rows
+        ),
         advice=advice,
         stages=stages,
         basis=basis(max(len(g.asked) for g in groups), seed, sample)
         | {
+            "labels": subject.labelled,
+            "captions": questions.captions,
             "questions": {kind: len(places) for kind, places in told},
             "items": {g.name: len(g.ids) for g in groups},
             "spaces": [space.name for space, _ in spaces],
@@ -139,8 +149,9 @@ def _groups(space: Subject, rival: bool, kind: str, seed: int, sample: int | Non
     """One group for each view in which at least LEAST questions of the kind have a relevant item."""
     questions, _ = space.asked()
     asked, found = _drawn(questions, kind, seed), []
+    own = mixed_list.own_words(space) if kind == "caption" else frozenset()
     for view, matrix in space.views.items():
-        if kind == "caption" and view in mixed_list.OWN_WORDS:
+        if view in own:
             continue
         known = set(matrix.ids)
         answered = np.array([i for i in asked if questions.relevant[i] & known], dtype=np.int64)
@@ -187,8 +198,9 @@ def _group(space: Subject, rival: bool, kind: str, view: str, answered: Places, 
         scores,
         relevant,
         weights,
-        tuple(questions.ids[i] for i in answered),
+        tuple(questions.said(i) for i in answered.tolist()),
         ids,
+        asking.called(kind, questions.captions),
         nulls,
         best,
         thresholds.threshold(pairs, seed) if pairs else None,
@@ -265,9 +277,15 @@ class Mix:
     encoder: str
     rival: bool
     kind: str
+    captions: str
     labels: tuple[str, ...]
     names: tuple[str, ...]
     measured: Measured
+
+    @property
+    def called(self) -> str:
+        """What its questions are called."""
+        return asking.called(self.kind, self.captions)
 
     @property
     def group(self) -> str:
@@ -280,6 +298,7 @@ def _mixes(space: Subject, rival: bool, seed: int, sample: int | None) -> list[M
     questions, _ = space.asked()
     if len(space.views) < 2 or len({m.rows.shape[1] for m in space.views.values()}) > 1:
         return []
+    own = mixed_list.own_words(space)
     every = sorted(set().union(*(m.ids for m in space.views.values())))
     if sample is not None and len(every) > sample:
         some = np.random.default_rng([seed, len(every), 10]).choice(len(every), size=sample, replace=False)
@@ -292,19 +311,23 @@ def _mixes(space: Subject, rival: bool, seed: int, sample: int | None) -> list[M
         wanted = frozenset().union(*(questions.relevant[i] for i in asked))
         listed = mixed_list.candidates(space, frozenset(every) | wanted)
         rows = questions.rows[asked]
-        numbers, intervals = _mix(mixed_list.mixed(listed, questions, asked, rows, K, space.searched), listed, "", seed)
+        found_in = mixed_list.mixed(listed, questions, asked, rows, K, space.searched, own)
+        numbers, intervals = _mix(found_in, listed, "", seed)
         for view, share in zip(listed.names, listed.expected, strict=True):
             numbers[f"{view}_expected"] = float(share)
         if mixed_list.can_centre(space, kind):
             moved, turned = mixed_list.centred(space, listed, kind, rows)
-            after = _mix(mixed_list.mixed(moved, questions, asked, turned, K, space.searched), listed, "_centred", seed)
+            found_in = mixed_list.mixed(moved, questions, asked, turned, K, space.searched, own)
+            after = _mix(found_in, listed, "_centred", seed)
             numbers, intervals = numbers | after[0], intervals | after[1]
-        mix = Mix(space.name, rival, kind, tuple(map(space.label, listed.names)), listed.names, ({}, {}))
+        mix = Mix(
+            space.name, rival, kind, questions.captions, tuple(map(space.label, listed.names)), listed.names, ({}, {})
+        )
         named: Measured = (
             {f"{mix.group}.{k}": v for k, v in numbers.items()},
             {f"{mix.group}.{k}": v for k, v in intervals.items()},
         )
-        found.append(Mix(mix.encoder, rival, kind, mix.labels, mix.names, named))
+        found.append(replace(mix, measured=named))
     return found
 
 
@@ -332,8 +355,8 @@ def _confusions(group: Group) -> Exhibit:
     lead = wrong.max(axis=1) - right.max(axis=1)
     worst = np.argsort(-lead, kind="stable")[:SHOWN]
     return Exhibit(
-        f"Wrong answers that {group.encoder} prefers most ({group.kind} questions, {group.label}): the answer, and the "
-        "item that was meant",
+        f"Wrong answers that {group.encoder} prefers most ({group.called}, {group.label}): the answer, and the item "
+        "that was meant",
         ("question", "score of the answer", "score of what was meant"),
         tuple(
             (

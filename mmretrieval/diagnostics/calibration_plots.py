@@ -56,7 +56,7 @@ def distributions(group: Group) -> Plot:
         dashed["best of 95 % of reference questions"] = group.null_best
     return Plot(
         f"scores_{group.name}",
-        f"Scores of {group.kind} questions with {group.label}: {group.encoder}",
+        f"Scores of {group.called} with {group.label}: {group.encoder}",
         "score (dot product of question and item)",
         "pairs (share of each kind)",
         tuple(traces),
@@ -84,7 +84,7 @@ def answers(group: Group) -> Plot | None:
     dashed: Mapping[str, float] = {} if group.odds.even is None else {"even odds": group.odds.even}
     return Plot(
         f"answers_{group.name}",
-        f"How often an answer is relevant: {group.kind} questions, {group.encoder}",
+        f"How often an answer is relevant: {group.called}, {group.encoder}",
         "score (dot product of question and item)",
         "relevant (share of the first 10 answers)",
         (
@@ -132,7 +132,7 @@ def mixed(mix: Mix) -> Plot:
             )
     return Plot(
         mix.group,
-        f"Who takes the first places of one list: {mix.kind} questions, {mix.encoder}",
+        f"Who takes the first places of one list: {mix.called}, {mix.encoder}",
         "view (kind of vector)",
         "rows of the list (share)",
         tuple(traces),

@@ -35,24 +35,24 @@ def sentence(
         else "from which score on an answer is more likely relevant than not cannot be said from these"
     )
     said = (
-        f"Over {len(group.asked)} {group.kind} questions, a relevant item scores higher by {group.label} than an "
+        f"Over {len(group.asked)} {group.called}, a relevant item scores higher by {group.label} than an "
         f"irrelevant one in {numbers[f'{group.name}.auc_within']:.1%} of comparisons within a question and in "
         f"{numbers[f'{group.name}.auc']:.1%} across questions (95 % interval {low:.1%} to {high:.1%}; 50 % is "
         f"chance); {more}."
     )
-    mixed = [_of_mix(mix, numbers) for mix in mixes if not mix.rival and mix.kind == group.kind]
+    mixed = [_of_mix(mix, group, numbers) for mix in mixes if not mix.rival and mix.kind == group.kind]
     return " ".join([said, *mixed]) + caution(len(group.asked))
 
 
-def _of_mix(mix: Mix, numbers: Mapping[str, float | None]) -> str:
+def _of_mix(mix: Mix, group: Group, numbers: Mapping[str, float | None]) -> str:
     view = "text" if "text" in mix.names else mix.names[-1]
     label = mix.labels[mix.names.index(view)]
     share, due = numbers[f"{mix.group}.{view}_share"], numbers[f"{mix.group}.{view}_expected"]
     after = numbers.get(f"{mix.group}.{view}_share_centred")
     centred = f", and {after:.0%} after mean-centring" if after is not None else ""
     return (
-        f"In one list of all views, {share:.0%} of the first {K} answers to {mix.kind} questions are {label}, which "
-        f"are {due:.0%} of what is listed{centred}."
+        f"In one list of all views, {share:.0%} of the first {K} answers to {group.called} are {label}, which are "
+        f"{due:.0%} of what is listed{centred}."
     )
 
 
@@ -65,29 +65,33 @@ def advice(
     """What to try where scores of different questions, or of different modalities, are on different scales."""
     sentences: list[str] = []
     stages: list[str] = []
-    taken, mended = [], []
+    taken: list[str] = []
+    mended: list[str] = []
+    tried: list[str] = []
     for mix in mixes:
         view = "text" if "text" in mix.names else mix.names[-1]
         due, key = numbers[f"{mix.group}.{view}_expected"], f"{mix.group}.{view}_share"
         now, after = numbers[key], numbers.get(f"{key}_centred")
         if due is None or now is None or mix.rival or abs(now - due) <= FAR:
             continue
-        taken.append(mix.kind)
-        if after is not None and abs(after - due) < abs(now - due) / 2:
-            mended.append(mix.kind)
+        taken.append(f"{mix.called} ({mix.labels[mix.names.index(view)]}: {now:.0%} where {due:.0%} are listed)")
+        if after is not None:
+            tried.append(f"{after:.0%} for {mix.called}")
+            if abs(after - due) < abs(now - due) / 2:
+                mended.append(mix.kind)
     if taken:
-        helps = f"center mends most of it for {_listed(mended)} ones" if mended else "center mends less than half of it"
+        helps = f"; after center it is {_listed(tried)}" if tried else ""
         sentences.append(
-            f"One modality takes the first places of a mixed list for {_listed(taken)} questions: search views apart, "
-            f"as @all does; {helps}."
+            f"One modality has more or fewer of the first places of a mixed list than of its rows, for "
+            f"{_listed(taken)}: search views apart, as @all does{helps}."
         )
         stages += ["center"] if mended else []
     for group in groups:
         across, own = numbers[f"{group.name}.auc"], numbers[f"{group.name}.auc_within"]
         if across is not None and own is not None and intervals[f"{group.name}.auc"][1] < own:
             sentences.append(
-                "Scores tell more within a question than across questions, so that no one threshold suits all: csls "
-                "takes off how near a question is to everything."
+                "Scores tell more within a question than across questions, so that one threshold for all loses some: "
+                "csls takes off how near a question is to everything."
             )
             stages.append("csls")
             break

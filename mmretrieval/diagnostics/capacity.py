@@ -82,10 +82,11 @@ def capacity(
             _axes_plot(subject, space, chance, items, dims, seed),
             reach.plot,
         ),
-        advice=_advice(numbers, reach),
-        stages=("center",) if _missed(numbers) else (),
+        advice=_advice(numbers, reach, _center(subject)),
+        stages=_center(subject) if _missed(numbers) else (),
         basis=basis(len(seen), seed, sample, "scipy")
         | {
+            "labels": subject.labelled,
             "of": seen.of,
             "zero_rows": seen.zero,
             "items": items,
@@ -213,11 +214,11 @@ def _sentence(
     dim = seen.rows.shape[1]
     said = (
         f"Vectors of {dims[-1]} numbers placed freely by gradient descent let every pair of up to "
-        f"{numbers[f'free.critical_{dims[-1]}']:.0f} documents be the top 2 of some query. Of {items} of these "
-        f"{label}, "
+        f"{numbers[f'free.critical_{dims[-1]}']:.0f} documents be the first two of some query. Of {items} of these "
+        f"{label} ({DRAWS} random draws), "
     )
-    every = f"every pair ({DRAWS} random draws)" if share == 1.0 else f"{share:.0%} of pairs ({DRAWS} random draws)"
-    said += f"{every} can be, by some query, with all {dim} numbers, and already with {numbers['any.axes']:.0f} "
+    every = "every pair is" if share == 1.0 else f"{share:.0%} of the pairs are"
+    said += f"{every} so for some query with all {dim} numbers, and already with {numbers['any.axes']:.0f} "
     said += "of their principal axes"
     free = numbers["free.axes"]
     placed_in = f"{free:.0f}" if free is not None else f"more than {dims[-1]}"
@@ -225,29 +226,37 @@ def _sentence(
     own = numbers["own.reached"] or 0.0
     if not reach.asked:
         return (
-            f"{said} The sum of two items' own vectors finds exactly these two in {own:.0%}; there are no questions or "
-            f"words to ask with.{caution(len(seen))}"
+            f"{said} The sum of two items' own vectors puts exactly these two first in {own:.0%} of draws; there are "
+            f"no questions or words to ask with.{caution(len(seen))}"
         )
     low, high = reach.intervals["words.reached"]
+    among, alone = (f"{numbers[f'words.{name}']:.0%}" for name in ("reached_all", "alone"))
     said += (
-        f" The sum of two items' {reach.asked} finds exactly these two in {numbers['words.reached']:.0%} ({low:.0%} to "
-        f"{high:.0%}; {numbers['words.reached_all']:.0%} among all {reach.basis['asked_for']:,}; one alone finds its "
-        f"item in {numbers['words.alone']:.0%}), the sum of their own vectors in {own:.0%}."
+        f" The sum of two items' {reach.asked} puts exactly these two first of {items} in "
+        f"{numbers['words.reached']:.0%} of draws ({low:.0%} to {high:.0%}; first of all "
+        f"{reach.basis['asked_for']:,} in {among}; a single one puts its item first of {items} in {alone}), the sum "
+        f"of their own vectors in {own:.0%}."
     )
     if _missed(numbers) and share == 1.0:
-        said += " What is missing is not room in the space, but queries that land there."
+        said += f" Among {items} items, what is missing is not room in the space but queries that land there."
     return said + caution(len(seen))
 
 
-def _advice(numbers: Mapping[str, float | None], reach: Reach) -> str:
+def _center(subject: Subject) -> tuple[str, ...]:
+    """center, which often brings queries and items nearer, unless the recipe centres already."""
+    return () if any(stage.split(":")[0] == "center" for stage in subject.name.split(",")[1:]) else ("center",)
+
+
+def _advice(numbers: Mapping[str, float | None], reach: Reach, center: tuple[str, ...]) -> str:
     if not reach.asked:
         return "Add captions, or take a dataset with questions, to see how much of what is possible queries reach."
     if _missed(numbers):
+        tried = " Try center, and evaluate whether it helps." if center else ""
         alone = numbers["words.alone"] or 0.0
         if alone < MISSED:
             return (
-                f"One question alone finds its item in {alone:.0%} only: a stronger encoder comes first. Try center, "
-                "and evaluate whether it helps."
+                f"A single one of these finds its item in {alone:.0%} only, so that sums of two cannot do well: a "
+                f"stronger encoder comes first.{tried}"
             )
-        return "Ask for one thing at a time and fuse the lists; try center, and evaluate whether it helps."
+        return f"Ask for one thing at a time and fuse the lists.{tried}"
     return "Nothing to repair here: queries reach nearly all pairs that exist."

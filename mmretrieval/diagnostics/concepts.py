@@ -69,13 +69,15 @@ def concepts(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) ->
         plots=(
             _complexity_plot(seen, clusters, intra, inter),
             _sizes_plot(seen, clusters),
-            _duplicates_plot(pairs[:-1]),
+            *([_duplicates_plot(pairs[:-1])] if any(pairs) else []),
         ),
         exhibits=(_concepts_table(subject, seen, clusters, intra, inter), _odd(seen, near), _alike(seen, near)),
+        absent=() if any(pairs) else (f"No two items have a cosine of {min(THRESHOLDS)} or more.",),
         advice=_advice(numbers),
         stages=("center",) if _parted(numbers) else (),
         basis=basis(len(seen), seed, sample, "scikit-learn")
         | {
+            "labels": subject.labelled,
             "of": seen.of,
             "zero_rows": seen.zero,
             "mixed": {"n": together.pairs, "clusters": together.clusters, "views": list(together.views)},
@@ -245,16 +247,19 @@ def _sentence(subject: Subject, seen: Viewed, numbers: Mapping[str, float | None
     label = subject.label(subject.searched)
     twins = round((numbers["near_duplicates"] or 0.0) * len(seen))
     said = (
-        f"The {len(seen):,} {label} are put into {numbers['clusters']:.0f} clusters, the largest with "
-        f"{numbers['largest']:.0%} of them; {twins:,} have a near-duplicate (cosine of {DUPLICATE} or more)."
+        f"The {len(seen):,} {label} are put into {numbers['clusters']:.0f} clusters (as many as the root of half of "
+        f"them; how many kinds of things there are is not found out), the largest with {numbers['largest']:.0%}; "
+        f"{twins if twins else 'none'} of them {'has' if twins == 1 else 'have'} a near-duplicate (cosine of "
+        f"{DUPLICATE} or more: how alike such items look differs from encoder to encoder)."
     )
     if together.views:
         a, b = (subject.label(v) for v in together.views)
         said += (
-            f" With {a} and {b} of {together.pairs:,} items in {together.clusters} clusters together, "
-            f"{numbers['mixed.one_modality']:.0%} of the clusters hold one of the two alone, and an item's two share "
-            f"a cluster in {numbers['mixed.together']:.0%}; after mean-centring these are "
-            f"{numbers['centered.one_modality']:.0%} and {numbers['centered.together']:.0%}."
+            f" With {a} and {b} of {together.pairs:,} items put into {together.clusters} clusters together, "
+            f"{numbers['mixed.one_modality']:.0%} of the clusters hold {a} or {b} alone, and "
+            f"{numbers['mixed.together']:.0%} of the items have both in one cluster; with each one's mean taken off it "
+            f"is {numbers['centered.one_modality']:.0%} of the clusters and {numbers['centered.together']:.0%} of the "
+            "items."
         )
     own = numbers.get(f"{subject.searched}.v_measure")
     if own is not None:
@@ -276,7 +281,7 @@ def _sentence(subject: Subject, seen: Viewed, numbers: Mapping[str, float | None
 
 
 def _advice(numbers: Mapping[str, float | None]) -> str:
-    said = "Look at the odd items and the pairs most alike: wrong files and copies show there."
+    said = "Look at the odd items and at the items most alike: wrong files and copies show there."
     if _parted(numbers):
-        said += " Where a list mixes modalities, try center: the clusters keep them apart as they are."
+        said += " Where a list mixes modalities, try center: as they are, most clusters keep to one."
     return said

@@ -88,13 +88,15 @@ def dimension(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
         intervals=intervals,
         plots=(_histogram(subject, spreads_by_view), _scales(subject, scales), *measured.plots),
         exhibits=_exhibits(subject.label(name), searched),
-        advice=_advice(numbers, name, searched.seen.rows.shape[1]),
+        advice=_advice(numbers, name, searched.seen.rows.shape[1], searched.seen.of),
         stages=_stages(numbers, name, searched.seen.rows.shape[1]),
         basis=basis(len(searched.seen), seed, sample, "qdrant-edge-py")
         | {
             "views": {
                 v: {"rows": len(s.seen), "of": s.seen.of, "zero_rows": s.seen.zero} for v, s in spreads_by_view.items()
             },
+            "labels": subject.labelled,
+            "of": searched.seen.of,
             "neighbours": K,
             "intervals": "95 % percentile bootstrap over items, their neighbours kept",
             "resamples": RESAMPLES,
@@ -238,15 +240,22 @@ def _sentence(subject: Subject, searched: Spread, numbers: Mapping[str, float | 
     return f"{said}. {measured.sentence}{caution(n)}"
 
 
-def _advice(numbers: Mapping[str, float | None], view: str, dim: int) -> str:
+def _advice(numbers: Mapping[str, float | None], view: str, dim: int, of: int) -> str:
+    """What to try where a graph is searched; a smaller library is scanned, and there is nothing that a graph misses."""
+    from mmretrieval.library.index import OPTIMISE_FROM
+
     stages = _stages(numbers, view, dim)
-    said = "A graph that misses items finds more of them with a larger ef, at the cost of time"
-    if stages:
-        said += (
-            f"; try {stages[0]} to see whether so few numbers keep the order (a curved space needs more linear "
-            "directions than its dimension)"
-        )
-    return said + "."
+    shorter = (
+        f"try {stages[0]} to see whether so few numbers keep the order: they take less room and time (a curved space "
+        "needs more linear directions than its dimension)"
+        if stages
+        else ""
+    )
+    if of < OPTIMISE_FROM:
+        said = f"Nothing has to be mended: a library is scanned, and has no graph, below {OPTIMISE_FROM:,} vectors"
+    else:
+        said = "A graph that misses items finds more of them with a larger ef, at the cost of time"
+    return f"{said}; {shorter}." if shorter else f"{said}."
 
 
 def _stages(numbers: Mapping[str, float | None], view: str, dim: int) -> tuple[str, ...]:

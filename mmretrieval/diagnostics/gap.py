@@ -98,6 +98,7 @@ def gap(
             "of": len(next(iter(rows.values()))),
             "a": names[0],
             "b": names[1],
+            "labels": subject.labelled,
             "seed": seed,
             "sample": sample,
             "n_centered": left,

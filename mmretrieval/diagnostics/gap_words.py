@@ -13,6 +13,8 @@ Labels = tuple[str, str]
 
 # Vectors nearer than this are the same, but for rounding.
 SAME = 1e-6
+# What a classifier of two kinds has right that knows nothing.
+CHANCE = 0.5
 # Recall at 10 among fewer pairs than this says nothing.
 ENOUGH = 100
 STILL = "That the means lie apart does not say that retrieval suffers: only an evaluation does."
@@ -24,7 +26,8 @@ def sentence(n: int, labels: Labels, numbers: Values, intervals: Intervals) -> s
     if _number(numbers, "pair_l2") <= SAME:
         return f"Over {n} items, {a} and {b} have the same vectors: there is no gap between them.{caution(n)}"
     low, high = intervals["centroid_distance_corrected"]
-    if low > 0:
+    apart = low > 0
+    if apart:
         said = (
             f"Over {n} items with both, the mean directions of {a} and {b} lie "
             f"{_decimal(numbers, 'centroid_distance_corrected')} apart (95 % interval {low:.2f} to {high:.2f}, what "
@@ -32,25 +35,47 @@ def sentence(n: int, labels: Labels, numbers: Values, intervals: Intervals) -> s
         )
     else:
         said = (
-            f"Over {n} items with both, the mean directions of {a} and {b} are no further apart than the noise of such "
-            f"a sample (0.00 to {high:.2f}, 95 % interval)"
+            f"Over {n} items with both, the mean directions of {a} and {b} are no further apart than sampling noise "
+            f"would put them (less that noise their distance is 0, and by a 95 % interval "
+            f"{f'at most {high:.2f}' if high >= 0.005 else 'less than 0.005'}; 2 is the most possible)"
         )
     said += (
-        f"; a linear classifier gives {_percent(numbers, 'separability')} of held-out vectors to the right kind "
-        f"(50 % is chance), and the mean cosine is {_decimal(numbers, 'pair_cosine')} within pairs, "
-        f"{_decimal(numbers, 'mixed_cosine')} across mixed-up ones."
+        f"; {_classified(numbers, intervals)}. The mean cosine is {_decimal(numbers, 'pair_cosine')} within pairs and "
+        f"{_decimal(numbers, 'mixed_cosine')} across mixed-up ones: how far these two differ is what makes pairs "
+        "findable."
     )
-    return f"{said} {_after(numbers)} {STILL}{caution(n)}"
+    return f"{said} {_after(numbers, intervals, apart)}{f' {STILL}' if apart else ''}{caution(n)}"
 
 
-def _after(numbers: Values) -> str:
+def _classified(numbers: Values, intervals: Intervals, name: str = "separability") -> str:
+    """What a linear classifier sees, and what it means where that is no more than chance, or less."""
+    share, (low, high) = _percent(numbers, name), intervals[name]
+    if low > CHANCE:
+        return f"a linear classifier gives {share} of held-out vectors to the right kind (50 % is chance)"
+    if high >= CHANCE:
+        return f"a linear classifier cannot tell the kinds apart ({share} of held-out vectors right; 50 % is chance)"
+    return (
+        f"a linear classifier cannot tell the kinds apart: it is right for {share} of held-out vectors. That this is "
+        "less than the 50 % of chance comes of means that were made equal over all items, held-out ones among them, so "
+        "that what is left of one part points away from the other's; it is no sign of a gap"
+    )
+
+
+def _after(numbers: Values, intervals: Intervals, apart: bool) -> str:
     if numbers["centered.pair_cosine"] is None:
         return "With each kind's mean taken off nothing is left to compare: one of them, or both, points one way only."
-    return (
-        "With each kind's mean taken off, that distance is closed by construction, and the classifier, which sees "
-        f"little else, is right for {_percent(numbers, 'centered.separability_unseen')}; the mean cosine is then "
+    cosines = (
         f"{_decimal(numbers, 'centered.pair_cosine')} within pairs and {_decimal(numbers, 'centered.mixed_cosine')} "
-        "across mixed-up ones, and how far these two differ is what makes pairs findable."
+        "across mixed-up ones"
+    )
+    if not apart:
+        return f"Taking each kind's mean off once more leaves cosines of {cosines}."
+    unseen = "centered.separability_unseen"
+    seen = "still tells the kinds apart" if intervals[unseen][0] > CHANCE else "cannot tell the kinds apart any more"
+    return (
+        f"With each kind's mean taken off, that distance is closed by construction, and the classifier, which sees "
+        f"little else, {seen} ({_percent(numbers, unseen)} right, held-out vectors having no part in the means); the "
+        f"mean cosine is then {cosines}."
     )
 
 
@@ -58,7 +83,8 @@ def advice(pairs: int, labels: Labels, numbers: Values, intervals: Intervals) ->
     """What to try next, in a sentence, and the stages that it names; `pairs` are those that were shifted."""
     if _number(numbers, "pair_l2") <= SAME or intervals["centroid_distance_corrected"][0] <= 0:
         return {
-            "advice": "There is no gap to close: if retrieval disappoints, look at hubness and at the scores instead.",
+            "advice": "There is no gap to close: if retrieval disappoints, look at hubness and at the scores "
+            "(calibration) instead.",
             "stages": (),
         }
     said = _closing(labels, numbers, intervals) if pairs >= ENOUGH else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -97,7 +99,7 @@ def gram(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> Fin
     advised, stages = advice(numbers, intervals, words, sizes)
     return Finding(
         diagnostic="gram",
-        sentence=sentence(numbers, intervals, words, sizes),
+        sentence=sentence(numbers, intervals, words, sizes, _ranking(subject, basis)),
         numbers=numbers,
         intervals=intervals,
         plots=plots(own, asked, found, drawn.ids, seed),
@@ -107,6 +109,7 @@ def gram(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> Fin
         basis=dict(drawn.basis)
         | {
             "n": len(drawn),
+            "labels": subject.labelled,
             "tuple": list(words["own"]),
             "questions_tuple": list(words["questions"]),
             "questions": sizes["questions"],
@@ -243,7 +246,7 @@ def _prior(
         places, captions = askers(subject.questions)
         rows, views, who = subject.questions.rows, names, "captions" if captions else "questions"
         if captions:
-            others = tuple(v for v in names if not made_of(subject, v, places))
+            others = tuple(v for v in names if v != "text" and not made_of(subject, v, places))
             if len(others) > 1:
                 views = others
             else:
@@ -261,6 +264,15 @@ def _prior(
     own = np.stack([drawn.rows[view] for view in views], axis=1)
     found = retrieved(rows[places], own, top, None if itself is None else itself[places])
     return found, {"prior_asked": len(places), "prior_by": who, "prior_top": top, "prior_views": list(views)}
+
+
+def _ranking(subject: Subject, basis: Mapping[str, object]) -> str:
+    """Who ranks all items by what, as the beginning of what is said of it."""
+    views = basis.get("prior_views")
+    if not isinstance(views, list):
+        return ""
+    by = " and ".join(map(subject.label, views))
+    return f"Then all items were ranked, by their {by} together, for {basis['prior_by']} ({basis['prior_asked']}). "
 
 
 def _favoured(found: Retrieved, seed: int) -> Measured:

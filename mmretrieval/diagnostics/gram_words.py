@@ -17,14 +17,14 @@ STRONG = 0.3
 FAIR, TOO_MUCH = 0.15, 0.3
 
 
-def sentence(numbers: Numbers, intervals: Intervals, names: Names, sizes: Mapping[str, int]) -> str:
-    """What volumes tell apart, what they do not see, and whom they favour."""
+def sentence(numbers: Numbers, intervals: Intervals, names: Names, sizes: Mapping[str, int], ranking: str = "") -> str:
+    """What volumes tell apart, what they do not see, and whom they favour; `ranking` says who ranks all items."""
     said = [
         _apart(numbers, intervals, prefix, names[which], sizes[which])
         for which, prefix in (("own", ""), ("questions", "questions."))
         if names[which]
     ]
-    said += [_opposites(numbers), _favoured(numbers, intervals)]
+    said += [_opposites(numbers), _favoured(numbers, intervals, ranking)]
     fewest = min(sizes[which] for which in names if names[which])
     return " ".join(part for part in said if part) + caution(fewest)
 
@@ -99,7 +99,7 @@ def _opposites(numbers: Numbers) -> str:
     )
 
 
-def _favoured(numbers: Numbers, intervals: Intervals) -> str:
+def _favoured(numbers: Numbers, intervals: Intervals, ranking: str) -> str:
     value, tenth = numbers.get("prior.volume_spearman"), numbers.get("prior.volume_tenth")
     if value is None:
         return ""
@@ -115,10 +115,10 @@ def _favoured(numbers: Numbers, intervals: Intervals) -> str:
             f"{_percent(numbers['prior.sine_tenth'])} by sine and {_percent(numbers['prior.cosine_tenth'])} by cosine"
         )
     if _favours(intervals):
-        return f"Whatever is asked, volume favours items whose own views nearly coincide: {facts}."
+        return f"{ranking}Whatever is asked, volume favours items whose own views nearly coincide: {facts}."
     if low > 0:
-        return f"Volume finds items more often whose own views lie apart: {facts}."
-    return f"Own volume says nothing sure of how often an item is found: {facts}."
+        return f"{ranking}Volume finds items more often whose own views lie apart: {facts}."
+    return f"{ranking}Own volume says nothing sure of how often an item is found: {facts}."
 
 
 def _favours(intervals: Intervals) -> bool:
@@ -138,4 +138,5 @@ def _percent(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    # No minus before 0.00.
+    return "none" if value is None else f"{round(value, 2) + 0.0:.2f}"

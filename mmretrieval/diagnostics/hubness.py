@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
+from mmretrieval.diagnostics import asking
 from mmretrieval.diagnostics.hubness_words import advice, sentence, stages
 from mmretrieval.diagnostics.occurrence import (
     Measure,
@@ -75,18 +77,25 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
     numbers |= {f"chance.{name}": value for name, value in chance.items()}
     titles = {PLAIN: PLAIN, **{name: title(name, fitted) for name, fitted in corrections.items()}}
     counts = {name: occurrences(found, n) for name, found in lists.items()}
+    bank = 0 if subject.reference is None else len(subject.reference.queries)
+    missed = any(numbers[f"{'' if name == PLAIN else f'{name}.'}never_retrieved"] for name in counts)
     lasting = {name: text for name, text in titles.items() if name != PLAIN and not corrections[name].transductive}
     return Finding(
         diagnostic="hubness",
-        sentence=sentence(q, n, k, titles, numbers, intervals, left_out),
+        sentence=sentence(
+            _asked(subject, questions), _fitted_on(n, bank), q, n, k, titles, numbers, intervals, left_out
+        ),
         numbers=numbers,
         intervals=intervals,
         plots=(
             _curves(counts, titles, n, q, k),
-            _bars("never_retrieved", titles, numbers, intervals, k),
+            *([_bars("never_retrieved", titles, numbers, intervals, k)] if missed else []),
             _bars("skewness", titles, numbers, intervals, k),
         ),
         exhibits=_exhibits(counts, titles, matrix, q, k),
+        absent=()
+        if missed
+        else (f"Every item is among the first {k} of some question, before and after corrections.",),
         advice=advice(lasting, numbers, intervals),
         stages=stages(lasting, numbers, intervals),
         basis={
@@ -98,7 +107,9 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
             "zero_rows": zero_rows,
             "seed": seed,
             "sample": sample,
-            "bank": 0 if subject.reference is None else len(subject.reference.queries),
+            "labels": subject.labelled,
+            "questions": dict(Counter(questions.kinds)),
+            "bank": bank,
             "corrections": {titles[name]: getattr(fitted, "remark", "") for name, fitted in corrections.items()},
             "left_out": left_out,
             "intervals": "95 % percentile bootstrap over questions, of their influences",
@@ -106,6 +117,19 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
             "versions": {"numpy": np.__version__},
         },
     )
+
+
+def _asked(subject: Subject, questions: Questions) -> str:
+    """How many questions of what kind are asked of what."""
+    of = f" asked of {subject.label(subject.searched)}"
+    own = ", each made from one of the items it is asked of" if set(questions.kinds) == {"caption"} else ""
+    return asking.counted(questions.kinds, questions.captions) + of + own
+
+
+def _fitted_on(items: int, bank: int) -> str:
+    if not bank:
+        return f"the {items:,} items"
+    return f"the {items:,} items and a bank of {bank:,} reference queries that are none of these"
 
 
 def title(name: str, fitted: Correction) -> str:

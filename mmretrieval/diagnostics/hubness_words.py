@@ -11,6 +11,8 @@ Intervals = Mapping[str, tuple[float, float]]
 
 
 def sentence(
+    asked: str,
+    fitted: str,
     q: int,
     n: int,
     k: int,
@@ -19,11 +21,14 @@ def sentence(
     intervals: Intervals,
     left_out: Mapping[str, str],
 ) -> str:
-    """What was found plainly, then which correction lowers it; `titles` are of the corrections tried, by name."""
+    """What was found plainly, then which correction lowers it; `titles` are of the corrections tried, by name.
+
+    `asked` says what the questions are, `fitted` what the corrections are fitted on.
+    """
     largest, most = (percent(_of(numbers, f"{by}largest_share")) for by in ("", "chance."))
     never, missed = (percent(_of(numbers, f"{by}never_retrieved")) for by in ("", "chance."))
     said = (
-        f"Over {q} questions, the item found most often is among the first {k} of {largest} of them (chance: about "
+        f"Over {asked}, the item found most often is among the first {k} of {largest} of them (chance: about "
         f"{most}), and {never} of the {n} items are never among the first {k} (chance: {missed})"
     )
     low, high = intervals["skewness"]
@@ -36,7 +41,7 @@ def sentence(
     else:
         said += f": no more hubs than chance could make ({skewed})."
     tried = {name: text for name, text in titles.items() if f"{name}.skewness" in numbers}
-    said += "".join(f" {text}" for text in _corrected(tried, numbers, intervals, left_out))
+    said += "".join(f" {text}" for text in _corrected(tried, fitted, numbers, intervals, left_out))
     if q < FEW:
         said += f" With only {q} questions the intervals say little: ask more before you rely on them."
     return said
@@ -82,13 +87,15 @@ def percent(share: float) -> str:
 
 
 def _corrected(
-    titles: Mapping[str, str], numbers: Numbers, intervals: Intervals, left_out: Mapping[str, str]
+    titles: Mapping[str, str], fitted: str, numbers: Numbers, intervals: Intervals, left_out: Mapping[str, str]
 ) -> list[str]:
     """Sentences on the corrections: the one that lowers skewness most, what it does to answers, what was not tried."""
     said = []
     lowered = [name for name in titles if intervals[f"{name}.skewness_change"][1] < 0]
     if titles and not lowered:
-        said.append(f"No correction tried ({', '.join(titles.values())}) lowers the skewness beyond noise.")
+        said.append(
+            f"No correction tried ({', '.join(titles.values())}; fitted on {fitted}) lowers the skewness beyond noise."
+        )
     if lowered:
         best = min(lowered, key=lambda name: _of(numbers, f"{name}.skewness_change"))
         low, high = intervals[f"{best}.skewness_change"]
@@ -98,7 +105,7 @@ def _corrected(
             f"Of the corrections tried, {titles[best]} lowers the skewness most, to {after:.2f} "
             f"(by {-change:.2f}, {-high:.2f} to {-low:.2f}), with {never} of the items never found"
         )
-        said.append(text + _answers(best, numbers, intervals) + ".")
+        said.append(text + _answers(best, numbers, intervals) + f". Corrections are fitted on {fitted}.")
     raised = [text for name, text in titles.items() if intervals[f"{name}.skewness_change"][0] > 0]
     if raised:
         said.append(f"{' and '.join(raised)} {'raise' if len(raised) > 1 else 'raises'} it.")

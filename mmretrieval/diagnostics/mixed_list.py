@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.diagnostics.subject import Questions, Subject
+from mmretrieval.diagnostics.tuples import made_of
 from mmretrieval.geometry import Numbers, blocks
 from mmretrieval.reference import Reference
 from mmretrieval.transforms import center
@@ -17,7 +18,7 @@ from mmretrieval.types import VIEWS, Array, Modality, View
 
 # What a kind of question is made of, where it is one thing: centring must know which mean to take off.
 MADE_OF: Mapping[str, Modality] = {"text": "text", "caption": "text", "image": "image"}
-# The views that hold an item's own words: a caption that is asked finds itself there.
+# The views that hold an item's own words by their names: a caption that is asked finds itself there.
 OWN_WORDS = frozenset({"text", "joint"})
 # The scores of so many questions are held at once.
 ASKED_AT_ONCE = 64
@@ -86,6 +87,15 @@ def centred(subject: Subject, listed: Candidates, kind: str, asked: Array) -> tu
     return moved, fitted.query(MADE_OF[kind], asked)
 
 
+def own_words(subject: Subject) -> frozenset[str]:
+    """The views in which captions that are asked would find themselves: by name, and those that they are copies of."""
+    questions = subject.questions
+    if questions is None:
+        return OWN_WORDS
+    captions = np.flatnonzero([kind == "caption" for kind in questions.kinds]).astype(np.int64)
+    return OWN_WORDS | {view for view in subject.views if len(captions) and made_of(subject, view, captions)}
+
+
 def can_centre(subject: Subject, kind: str) -> bool:
     """Whether there is a mean for questions of this kind, and for each view."""
     made_of, reference = MADE_OF.get(kind), subject.reference
@@ -99,17 +109,23 @@ def can_centre(subject: Subject, kind: str) -> bool:
 
 
 def mixed(
-    listed: Candidates, questions: Questions, chosen: npt.NDArray[np.int64], rows: Array, k: int, alone: str
+    listed: Candidates,
+    questions: Questions,
+    chosen: npt.NDArray[np.int64],
+    rows: Array,
+    k: int,
+    alone: str,
+    own: frozenset[str] = OWN_WORDS,
 ) -> Mixed:
     """Where the first k places go for the chosen questions, asked by `rows` (q, d); `alone` is searched by itself too.
 
-    Items that a question excludes are left out, and so are rows that hold the words that a caption was taken from: it
-    would find itself.
+    Items that a question excludes are left out, and so are rows of views in `own`, which hold the words that a caption
+    was taken from: it would find itself.
     """
     q, names = len(chosen), listed.names
     place = {ident: i for i, ident in enumerate(listed.ids)}
     shares, hit, single = np.zeros((q, len(names))), np.full(q, np.nan), np.full(q, np.nan)
-    wordy = np.isin(listed.view, [names.index(name) for name in OWN_WORDS if name in names])
+    wordy = np.isin(listed.view, [names.index(name) for name in own if name in names])
     lone = listed.view == names.index(alone)
     wide = listed.rows.astype(np.float64)
     for block in blocks(q, ASKED_AT_ONCE):

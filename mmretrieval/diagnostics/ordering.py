@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmretrieval.diagnostics.asking import called
 from mmretrieval.diagnostics.graph import CANDIDATES, LINKS, Graph, recalls
 from mmretrieval.diagnostics.neighbours import Places
 from mmretrieval.diagnostics.sampling import RESAMPLES, interval, resamples
@@ -109,7 +110,7 @@ def measure(subject: Subject, seen: Viewed, inverse: Numbers, ordering: Ordering
             numbers[f"{name}_{ef}"], intervals[f"{name}_{ef}"] = value, span
         numbers[f"random.correlation_{ef}"] = _correlation(-local[asked], shares["random"][:, place].mean(axis=0))
     return Measured(
-        _sentence(len(rows), ordering.graph, numbers, intervals, seen.of),
+        _sentence(len(rows), ordering.graph, numbers, intervals, seen.of, _asked_by(subject)),
         numbers,
         intervals,
         (
@@ -203,6 +204,14 @@ def _questions(subject: Subject, seed: int) -> Array:
     return np.asarray(asked, dtype=np.float32)
 
 
+def _asked_by(subject: Subject) -> str:
+    """What the subject's questions are."""
+    questions = subject.questions
+    return (
+        "" if questions is None else " and ".join(called(k, questions.captions) for k in dict.fromkeys(questions.kinds))
+    )
+
+
 def _names(efs: tuple[int, ...]) -> list[str]:
     groups = [f"{order}.recall" for order in GROUPS] + ["ascending.change", "descending.change"]
     groups += ["lowest_fifth.recall", "highest_fifth.recall", "random.correlation", "questions.recall"]
@@ -263,7 +272,12 @@ def _by_fifth(shares: Numbers, local: Numbers, fifth: Places, drawn: _Drawn, ord
 
 
 def _sentence(
-    n: int, graph: Graph, numbers: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float]], of: int
+    n: int,
+    graph: Graph,
+    numbers: Mapping[str, float | None],
+    intervals: Mapping[str, tuple[float, float]],
+    of: int,
+    asked_by: str,
 ) -> str:
     from mmretrieval.library.index import OPTIMISE_FROM
 
@@ -275,7 +289,7 @@ def _sentence(
     )
     asked = numbers[f"questions.recall_{ef}"]
     if asked is not None:
-        said += f" (asked by questions {asked:.1%} and {numbers[f'questions.recall_{most}'] or 0.0:.1%})"
+        said += f" (asked by {asked_by} {asked:.1%} and {numbers[f'questions.recall_{most}'] or 0.0:.1%})"
     low, high = numbers[f"lowest_fifth.recall_{ef}"] or 0.0, numbers[f"highest_fifth.recall_{ef}"] or 0.0
     apart = (
         intervals[f"highest_fifth.recall_{ef}"][1] < intervals[f"lowest_fifth.recall_{ef}"][0]
@@ -286,12 +300,12 @@ def _sentence(
     else:
         said += f"; local dimension makes no difference that this many queries show at ef {ef}"
     moved = [
-        f"{GROUPS[order]} {numbers[f'{order}.change_{ef}'] or 0.0:+.1%}"
+        f"{GROUPS[order]} {100 * (numbers[f'{order}.change_{ef}'] or 0.0):+.1f} points at ef {ef}"
         for order in ("ascending", "descending")
         if intervals[f"{order}.change_{ef}"][0] > 0 or intervals[f"{order}.change_{ef}"][1] < 0
     ]
     if moved:
-        said += f"; letting items in by local dimension changes that ({', '.join(moved)})"
+        said += f"; letting items in by local dimension changes it ({', '.join(moved)})"
     else:
         said += "; letting items in by local dimension changes it by no more than builds and queries differ"
     if of < OPTIMISE_FROM:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mmretrieval.diagnostics.asking import called
 from mmretrieval.diagnostics.free import pairs_of
 from mmretrieval.diagnostics.sampling import RESAMPLES, interval
 from mmretrieval.diagnostics.subject import Subject
@@ -107,7 +108,9 @@ def _words(subject: Subject, seen: Viewed, items: int) -> Asking | None:
                 rows.setdefault(item, row)
         if len(rows) >= items:
             places = np.array(sorted(rows), dtype=np.int64)
-            return Asking("questions", np.stack([rows[p] for p in places.tolist()]), places)
+            kinds = dict.fromkeys(subject.questions.kinds)
+            label = " or ".join(called(kind, subject.questions.captions) for kind in kinds)
+            return Asking(label, np.stack([rows[p] for p in places.tolist()]), places)
     for view, matrix in subject.views.items():
         if view in ("joint", subject.searched):
             continue

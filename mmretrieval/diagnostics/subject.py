@@ -19,7 +19,8 @@ class Questions:
 
     Kinds are "text", "image" and "composed", or "caption" where an item's own words stand for a query. `relevant` is
     empty for a query of which nothing is known. `excluded` are items that are no answers to a query (the picture that
-    it shows, where that is in the library); it may be left empty.
+    it shows, where that is in the library); it may be left empty. `words` are what each asks, as people read it, and
+    `captions` is what questions of the kind "caption" are called.
     """
 
     rows: Array
@@ -27,6 +28,12 @@ class Questions:
     kinds: tuple[str, ...]
     relevant: tuple[frozenset[str], ...]
     excluded: tuple[frozenset[str], ...] = ()
+    words: tuple[str, ...] = ()
+    captions: str = "captions"
+
+    def said(self, place: int) -> str:
+        """What a question asks, or its id where no words are known."""
+        return (self.words[place] if self.words else "") or self.ids[place]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,6 +63,11 @@ class Subject:
     def label(self, view: str) -> str:
         """What to call a view before people."""
         return self.labels.get(view, view)
+
+    @property
+    def labelled(self) -> dict[str, str]:
+        """What each view is called before people."""
+        return {view: self.label(view) for view in self.views}
 
     def pairs(self, names: Sequence[str] | None = None, least: int = 2) -> tuple[dict[str, Array], tuple[str, ...]]:
         """The rows of the items that have all these views (default: all views but the joint one), and their ids.

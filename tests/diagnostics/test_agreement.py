@@ -122,7 +122,7 @@ def test_only_items_and_views_that_both_have_are_compared() -> None:
     assert found.basis["items"] == {"visual": 40, "text": 30}
     alone = run(Subject({"visual": matrix(x[20:], 20)}, "visual", "a", rival=rival))
     assert {k: v for k, v in found.numbers.items() if k.startswith("visual")} == alone.numbers
-    assert "Over 30 to 40 items" in found.sentence
+    assert "Over 40 (40 by pictures, 30 by words) items" in found.sentence
     with_zero = x.copy()
     with_zero[25] = 0
     left_out = run(Subject({"visual": matrix(with_zero)}, "visual", "a", rival=rival))

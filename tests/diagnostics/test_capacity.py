@@ -200,7 +200,7 @@ def test_unrelated_words_are_at_chance_and_questions_go_before_them(rows):
     asked = Questions(rows[:30], IDS[:30], ("text",) * 30, tuple(frozenset({i}) for i in IDS[:30]))
     space = subject(rows, noise, questions=asked)
     reach = reached(space, viewed(space, "visual", 8, 0, None), 8, 0)
-    assert reach.asked == "questions"
+    assert reach.asked == "questions in words"
     assert reach.basis["asked_for"] == 30
     assert reach.numbers["words.reached"] > 0.95
     # Questions with several answers, or none that is here, ask for no one item.

@@ -247,7 +247,7 @@ def test_parted_modalities_are_advised_to_be_centred():
     far = 3.0 * np.eye(DIM)[0]
     found = run(subject(grouped(0) + far, grouped(1) - far, classes=CLASSES))
     assert found.stages == ("center",)
-    assert "100% of the clusters hold one of the two alone" in found.sentence
+    assert "100% of the clusters hold pictures or words alone" in found.sentence
 
 
 def test_too_few_items_are_refused():

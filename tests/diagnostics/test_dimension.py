@@ -230,9 +230,9 @@ def test_measured_graphs_say_what_local_dimension_did(monkeypatch):
     assert found.numbers["descending.change_16"] == pytest.approx(0.0)
     assert found.numbers["random.correlation_16"] < -0.5
     assert found.numbers["questions.recall_64"] == 1.0
-    assert "asked by questions 100.0% and 100.0%" in found.sentence
+    assert "asked by questions in words 100.0% and 100.0%" in found.sentence
     assert "90.0% for the fifth of lowest local dimension and 50.0% for the highest" in found.sentence
-    assert "lowest local dimension first -20.0%" in found.sentence
+    assert "lowest local dimension first -20.0 points at ef 16" in found.sentence
     assert "highest first" not in found.sentence
     assert "600 vectors, fewer than 50,000, is scanned" in found.sentence
     for name, (low, high) in found.intervals.items():

@@ -271,5 +271,5 @@ def test_a_correction_that_makes_it_worse_is_named():
         numbers[f"{name}.skewness"] = 1.0 + sum(change) / 2
         intervals[f"{name}.skewness_change"] = change
     titles = {"nnn": "nnn:128:0.75", "qbnorm": "qbnorm:20:1", "csls": "csls:10"}
-    said = sentence(60, 60, 10, titles, numbers, intervals, {})
+    said = sentence("60 questions in words", "the 60 items", 60, 60, 10, titles, numbers, intervals, {})
     assert said.endswith("lowers the skewness beyond noise. qbnorm:20:1 and csls:10 raise it.")

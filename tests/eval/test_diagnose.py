@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from eval import diagnosis
 from eval.__main__ import app
-from eval.diagnosis import as_json, figure, number_rows
+from eval.diagnosis import absent, as_json, exhibited, figure, measured_on, number_rows, number_tables
+from eval.diagnosis_page import Face
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
-from mmretrieval.findings import Finding
+from mmretrieval.findings import Exhibit, Finding
 from mmretrieval.types import StageRow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ MEASURED = (
     *(f"components_{share}_{side}" for share in (90, 95, 99) for side in "ab"),
     *("effective_rank_a", "effective_rank_b", "intra_cosine_a", "intra_cosine_b"),
 )
+ZEROES = [(-0.0, "0.000"), (3e-16, "0.000"), (-3e-16, "0.000"), (0.000042, "0.000042"), (-0.000042, "-0.000042")]
 VOLUMES = ("volume_matched_mean", "volume_shuffled_mean", "auc", "own_volume_mean")
 
 
@@ -116,7 +118,7 @@ def test_people_read_sentences_numbers_and_advice_on_the_other_stream(files: lis
     for words in (
         "The mean over 80 rows is what it is.",
         "What to try: Take the mean off. Stages of a recipe: center",
-        "n = 80, seed = 0, sample = 10000",
+        "Measured on n = 80, seed = 0; brackets",
         "elsewhere: not here. this needs a second encoder: name two in the recipe",
         "[-1.000, 1.000]",
     ):
@@ -134,20 +136,51 @@ def test_nan_is_never_written(files: list[Path], monkeypatch: pytest.MonkeyPatch
     assert result.stdout == ""
 
 
-def test_numbers_of_a_group_stand_beside_the_plain_ones_where_they_are_the_same() -> None:
-    plain = {"a_b": 0.82149, "c": None}
-    pairs = Finding("x", ".", plain | {"centered.a_b": 0.001234, "centered.d": 37.0}, {"a_b": (0.8, 0.8333)})
-    columns, rows = number_rows(pairs)
-    assert columns == ("number", "as it is", "centered")
-    assert rows == [("a b", "0.821 [0.800, 0.833]", "0.0012"), ("c", "-", ""), ("d", "", "37")]
-    columns, rows = number_rows(Finding("x", ".", plain | {"prior.z": 1234.5}, {"prior.z": (1000.0, 2000.0)}))
-    assert columns == ("number", "value", "95 % interval")
-    assert rows == [("a b", "0.821", ""), ("c", "-", ""), ("prior: z", "1,234.5", "[1,000, 2,000]")]
+def test_columns_are_states_of_one_thing_and_keys_are_whole() -> None:
+    numbers = {"pair_cosine": 0.82149, "rank_a": 1.0, "centered.pair_cosine": 0.001234, "shift_loss": 2.5}
+    labels = {"labels": {"visual": "pictures"}, "a": "visual"}
+    found = Finding("gap", ".", numbers | {"shift_best_loss": None}, {"pair_cosine": (0.8, 0.8333)}, basis=labels)
+    first, second = number_tables(found)
+    assert first.columns == ("as they are", "centred") and first.prefixes == ("", "centered.")
+    assert first.rows == (
+        ("mean cosine within pairs (-1 to 1)", "pair_cosine", (("0.821", "[0.800, 0.833]"), ("0.0012", ""))),
+        ("singular values above 1 of pictures (count)", "rank_a", (("1", ""), ("", ""))),
+    )
+    # What has no value is in no table, but in a sentence with its key.
+    assert second.columns == ("not moved",) and second.prefixes == ("shift_",)
+    assert absent(found) == (
+        "No value for shift_best_loss: the means coincide, so that there is no gap to move along.",
+    )
+    columns, rows = number_rows(found)
+    assert columns == ("Both kinds as they are, and with each one's mean taken off", "as they are", "centred")
+    assert rows[0] == ("mean cosine within pairs (-1 to 1) · pair_cosine", "0.821 [0.800, 0.833]", "0.0012")
+    assert {len(row) for row in rows} == {3}
+
+
+def test_numbers_that_no_table_knows_stand_by_their_names() -> None:
+    (table,) = number_tables(Finding("x", ".", {"a_b": 1.5, "c.d": None, "e.f": 2.0}))
+    assert [(label, key) for label, key, _ in table.rows] == [("a b", "a_b"), ("e: f", "e.f")]
+
+
+def test_many_columns_go_into_several_tables() -> None:
+    numbers = {f"{name}skewness": 1.0 for name in ("", "nnn.", "qbnorm.", "csls.", "chance.")}
+    tables = number_tables(Finding("hubness", ".", numbers, basis={"k": 10}), beside=3)
+    assert [len(table.columns) for table in tables] == [3, 2]
+    assert [t.prefixes for t in tables] == [("", "nnn.", "qbnorm."), ("csls.", "chance.")]
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (0.0, "0.000"), (1.0, "1.000"), (-0.5, "-0.500"), (37.0, "37"), (12345.0, "12,345"), (3e-7, "3e-07")],
+    [
+        (None, "-"),
+        (0.0, "0.000"),
+        (1.0, "1.000"),
+        (-0.5, "-0.500"),
+        (37.0, "37"),
+        (12345.0, "12,345"),
+        (3e-7, "3e-07"),
+        *ZEROES,
+    ],
 )
 def test_figures_are_short_and_whole_where_they_are_whole(value: float | None, text: str) -> None:
     assert figure(value) == text
@@ -216,6 +249,56 @@ def test_a_dataset_and_its_library_are_diagnosed_with_their_captions(write: Any,
     (library,) = (out / ".libraries").iterdir()
     again = said(call("--library", library, *options))
     assert again["gap"]["centroid_distance"] == found["gap"]["centroid_distance"]
+
+
+def test_two_files_are_two_encoders_where_agreement_is_asked_for(files: list[Path]) -> None:
+    wide = files[0].with_name("wide.npy")
+    np.save(wide, np.concatenate([np.load(files[0]), np.random.default_rng(1).normal(size=(80, 5))], axis=1))
+    result = call("--vectors", files[0], wide, "--only", "agreement", "--json")
+    found = said(result)["agreement"]
+    assert found["n"] == 80 and found["basis"]["spaces"] == ["image.npy", "wide.npy"]
+    assert found["stages"] == []  # files have no recipe
+    a, b = (np.load(f) for f in (files[0], wide))
+    near = []
+    for rows in (a, b):
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        cosines = unit @ unit.T
+        np.fill_diagonal(cosines, -np.inf)
+        near.append(np.argsort(-cosines, axis=1)[:, :10])
+    shared = np.mean([len(set(x) & set(y)) / 10 for x, y in zip(*near, strict=True)])
+    assert found["a"]["mutual_knn"] == pytest.approx(shared, abs=1e-9)
+    both = said(call("--vectors", *files[:2], "--only", "agreement", "--only", "gap", "--json"))
+    assert both["gap"]["n"] == both["agreement"]["n"] == 80
+    three = call("--vectors", *files, "--only", "agreement")
+    assert three.exit_code == 1 and "give two" in three.stderr
+    other = call("--vectors", files[0], wide, "--only", "gap")
+    assert other.exit_code == 1 and "--only agreement" in other.stderr
+
+
+def test_a_file_that_asks_is_not_compared_with_itself(files: list[Path]) -> None:
+    found = said(call("--vectors", *files, "--only", "calibration", "--json"))["calibration"]
+    assert "caption_a" in found and "caption_c" in found and "caption_b" not in found
+    assert found["mixed_caption"]["hit"] < 1.0
+
+
+def test_items_are_told_by_their_words_and_files() -> None:
+    table = Exhibit("Odd", ("cosine", "class"), ((("i1", "i2"), (0.51234, "x")), (("i3",), (0.25, ""))))
+    seen = {"i1": Face("a red square (red.png)"), "i2": Face(f"{'long ' * 40}(blue.png)")}
+    lines = exhibited(table, lambda ids: {i: seen[i] for i in ids if i in seen}, 4)
+    assert lines[0].startswith("a red square (red.png) | long long") and "(blue.png): cosine 0.512, class x" in lines[0]
+    assert lines[1] == "i3: cosine 0.250" and len(lines[0]) < 140
+    assert len(exhibited(table, None, 1)) == 1
+
+
+def test_what_was_measured_on_says_what_was_left_out() -> None:
+    assert measured_on({"n": 5, "of": 5, "seed": 1, "sample": 10}) == "n = 5, seed = 1"
+    assert measured_on({"n": 5, "of": 8, "seed": 1, "sample": 5}) == "n = 5 of 8, seed = 1, at most 5 drawn"
+
+
+def test_a_recipe_is_echoed_as_it_was_typed(write: Any, tmp_path: Path) -> None:
+    result = call("--dataset", write(), "--out", tmp_path, "--workers", 1, "--recipe", "hashing", "--only", "gap")
+    assert result.stdout.startswith("Diagnosis of hashing on ") and "hashing is short for hashing@all" in result.stdout
+    assert ",sum" not in result.stdout
 
 
 # --- wrong usage, bad data -----------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_files_become_views_of_numbered_items(save: Any) -> None:
     image[4] = 0
     subject = of_vectors(save(image=image, text=text, sound=sound))
     assert list(subject.views) == ["a", "b", "c"]
-    assert subject.labels == {"a": "image", "b": "text", "c": "sound"}
+    assert subject.labels == {"a": "rows of image", "b": "rows of text", "c": "rows of sound"}
     assert (subject.searched, subject.name) == ("a", "image.npy, text.npy, sound.npy")
     ids = tuple(f"{i:02}" for i in range(12))
     assert all(m.ids == ids for m in subject.views.values())
@@ -75,7 +75,7 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "rows.npy", rows())
     subject = of_vectors([tmp_path / "x/rows.npy", tmp_path / "y/rows.npy"])
-    assert subject.labels == {"a": "rows (a)", "b": "rows (b)"}
+    assert subject.labels == {"a": "rows of rows (a)", "b": "rows of rows (b)"}
 
 
 @pytest.mark.parametrize(
