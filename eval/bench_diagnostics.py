@@ -6,16 +6,16 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from eval.bench_made import Clock, of_length_one, report
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.errors import RetrievalError, pick
 from mmretrieval.geometry import GramFactors, blocks
-from mmretrieval.provenance import versions
 from mmretrieval.reference import Reference
 from mmretrieval.store.exact import Matrix
 from mmretrieval.types import Array
@@ -81,8 +81,7 @@ class Made:
 
     def _seen(self, rng: np.random.Generator, items: Array, offset: Any) -> Array:
         rows = items + self._scattered(rng, len(items), self.noise) + offset.astype(np.float32)
-        unit: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        return unit
+        return of_length_one(rows)
 
 
 def diagnostics(
@@ -95,7 +94,7 @@ def diagnostics(
     for name in only:
         pick({**DIAGNOSTICS, VOLUMES: None}, name, "diagnostic")
     load = round(os.getloadavg()[0], 2)
-    started = time.perf_counter()
+    clock = Clock()
     subject = made.draw()
     tell(f"{made.pairs} items of {made.dim} numbers in {len(VIEWS)} views, {made.queries} queries")
     rows = []
@@ -106,39 +105,38 @@ def diagnostics(
         about: dict[str, Any] = {"name": name, "goal": goal, "met": met}
         rows.append(about | row)
         tell(f"{name}: {row['said']}")
-    facts = {"n": made.pairs, "seed": made.seed, "sample": sample, "made": asdict(made)}
-    facts |= {"versions": versions(), "cores": len(os.sched_getaffinity(0)), "load_before": load}
-    return facts | {"rows": rows, "seconds": round(time.perf_counter() - started, 1)}
+    found = {"seed": made.seed, "sample": sample, "cores": len(os.sched_getaffinity(0)), "load_before": load}
+    return report(made.pairs, made, found | {"rows": rows}, clock)
 
 
 def _timed(name: str, subject: Subject, sample: int | None) -> dict[str, Any]:
     """Seconds by the clock, and of processor time, which other programs on a busy machine do not stretch."""
-    started, worked = time.perf_counter(), time.process_time()
+    clock, worked = Clock(), time.process_time()
     try:
         found = DIAGNOSTICS[name].run(subject, seed=0, sample=sample)
     except RetrievalError as error:
         return {"seconds": None, "said": f"not here: {error}"}
-    seconds, cpu = round(time.perf_counter() - started, 2), round(time.process_time() - worked, 2)
+    seconds, cpu = clock.seconds(), round(time.process_time() - worked, 2)
     said = f"{seconds} s ({cpu} s of processor time) over n = {found.basis['n']}"
     return {"seconds": seconds, "cpu_seconds": cpu, "said": said, "basis_n": found.basis["n"]}
 
 
 def _volumes(subject: Subject) -> dict[str, Any]:
     """One query's volumes with every item's three views, their own factors being there already."""
-    started = time.perf_counter()
+    clock = Clock()
     n, d = subject.views["visual"].rows.shape
     stacked = np.empty((n, len(VIEWS), d), dtype=np.float32)
     for block in blocks(n):
         stacked[block] = np.stack([subject.views[v].rows[block] for v in VIEWS], axis=1)
     factors = GramFactors.of(stacked)
-    prepared = round(time.perf_counter() - started, 2)
+    prepared = clock.seconds()
     asked = subject.questions
     assert asked is not None
     taken = []
     for place in range(REPEATS + 1):
-        started = time.perf_counter()
+        clock = Clock()
         factors.volumes(asked.rows[place % len(asked)])
-        taken.append(time.perf_counter() - started)
+        taken.append(clock.seconds(6))
     # The first one waits for memory to come in, and is no measure of the others.
     median = statistics.median(taken[1:])
     said = f"{1000 * median:.1f} ms a query (median of {REPEATS}), after {prepared} s of preparing"

@@ -9,7 +9,6 @@ document rows, and the documents that they belong to, each once.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eval.bench_made import Clock, of_length_one, report
 from mmretrieval import late
 from mmretrieval.engine import DEPTH
 from mmretrieval.muvera import Fde, encode_items, encode_queries
-from mmretrieval.provenance import versions
 from mmretrieval.store.edge import LateEdgeStore
 from mmretrieval.store.late import candidates_for
 from mmretrieval.types import Array, Point, Selection, Tokens, Vectors, item_id
@@ -81,14 +80,14 @@ class Made:
     def _noisy(self, rng: np.random.Generator, centres: npt.NDArray[np.float64], words: npt.NDArray[Any]) -> Array:
         away = rng.standard_normal((words.size, self.dim)) * (self.noise / math.sqrt(self.dim))
         rows = centres[words.reshape(-1)] + away
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        return of_length_one(rows)
 
 
 def late_interaction(
     made: Made, scratch: Path, settings: Sequence[Fde] = SETTINGS, tell: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Candidates needed by each way, and what the default encoding finds through an Edge index made in `scratch`."""
-    started = time.perf_counter()
+    clock = Clock()
     bags, queries = made.draw()
     tell(f"{made.documents} documents of {made.rows} rows, {made.queries} queries of {made.query_rows}")
     owner = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
@@ -104,8 +103,8 @@ def late_interaction(
     pooled = [_pooled(factor, bags, queries, best) for factor in POOLED]
     tell("items are pooled")
     index = _index(bags, queries, best, scratch)
-    facts = {"n": made.documents, "best": BEST, "recall": RECALL, "made": asdict(made), "versions": versions()}
-    return facts | {"rows": rows, "pooled": pooled, "index": index, "seconds": round(time.perf_counter() - started, 1)}
+    found = {"best": BEST, "recall": RECALL, "rows": rows, "pooled": pooled, "index": index}
+    return report(made.documents, made, found, clock)
 
 
 def _needed(places: npt.NDArray[np.int64]) -> int:
@@ -114,16 +113,16 @@ def _needed(places: npt.NDArray[np.int64]) -> int:
 
 
 def _encoded(fde: Fde, bags: Vectors, queries: Tokens, best: npt.NDArray[np.int64]) -> dict[str, Any]:
-    started = time.perf_counter()
+    clock = Clock()
     matrices = fde.matrices(bags.rows.shape[1])
     items = encode_items(matrices, bags)
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds()
     scores = encode_queries(matrices, queries) @ items.T
     order = np.argsort(-scores, axis=1, kind="stable")
     places = np.argsort(order, axis=1)[np.arange(len(best))[:, None], best]
     way = f"FDE {fde.reps},{fde.k_sim},{fde.d_proj}" + (f" to {fde.final_dim}" if fde.final_dim else "")
     found = float((places < BEST).mean())
-    row = {"way": way, "numbers": matrices.dim, "candidates": _needed(places), "encode_seconds": round(seconds, 2)}
+    row = {"way": way, "numbers": matrices.dim, "candidates": _needed(places), "encode_seconds": seconds}
     return row | {"recall_of_10": round(found, 4), "recall_of_40": round(float((places < 40).mean()), 4)}
 
 
@@ -169,15 +168,15 @@ def _single(nearest: Sequence[_Nearest], rows: int) -> dict[str, Any]:
 
 def _pooled(factor: float, bags: Vectors, queries: Tokens, best: npt.NDArray[np.int64]) -> dict[str, Any]:
     """How many of the ten best are the ten best still where items keep one row in `factor`."""
-    started = time.perf_counter()
+    clock = Clock()
     fewer = late.pooled(bags, factor)
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds()
     hits = 0
     for q, wanted in enumerate(best):
         scores = late.scan(*queries[q], fewer)
         hits += len(set(wanted.tolist()) & set(np.argsort(-scores, kind="stable")[:BEST].tolist()))
     rows = round(len(fewer.rows) / len(bags), 1)
-    return {"factor": factor, "rows": rows, "recall_at_10": round(hits / best.size, 4), "seconds": round(seconds, 2)}
+    return {"factor": factor, "rows": rows, "recall_at_10": round(hits / best.size, 4), "seconds": seconds}
 
 
 def _index(bags: Vectors, queries: Tokens, best: npt.NDArray[np.int64], scratch: Path) -> dict[str, Any]:
@@ -186,20 +185,20 @@ def _index(bags: Vectors, queries: Tokens, best: npt.NDArray[np.int64], scratch:
     place = {ident: n for n, ident in enumerate(ids)}
     store = LateEdgeStore(scratch / "index", bags.rows.shape[1], ["text"], Fde())
     try:
-        started = time.perf_counter()
+        clock = Clock()
         store.put([Point(ident, {"text": bags[n]}, {}) for n, ident in enumerate(ids)])
-        put = time.perf_counter() - started
+        put = clock.seconds(1)
         rows = []
         for depth in (BEST, DEPTH):
-            started = time.perf_counter()
+            clock = Clock()
             found = [store.search("text", _one(queries, q), depth, [Selection()])[0] for q in range(len(queries))]
-            seconds = time.perf_counter() - started
+            seconds = clock.seconds(6)
             hits = [len(set(w) & {place[i] for i in f.ids[:BEST]}) for f, w in zip(found, best.tolist(), strict=True)]
             recall, ms = round(sum(hits) / best.size, 4), round(1000 * seconds / len(queries), 1)
             rows.append({"depth": depth, "candidates": candidates_for(depth), "recall_at_10": recall, "ms_a_query": ms})
     finally:
         store.close()
-    return {"encoding": asdict(Fde()), "put_seconds": round(put, 1), "searches": rows}
+    return {"encoding": asdict(Fde()), "put_seconds": put, "searches": rows}
 
 
 def _one(queries: Tokens, place: int) -> Tokens:

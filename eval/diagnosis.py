@@ -186,27 +186,6 @@ def _few(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names[:most]) + more
 
 
-def number_rows(finding: Finding, beside: int = BESIDE) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """All tables of `number_tables` as one: columns, and rows of a label with its key and a cell for each column.
-
-    Each table after the first begins with a row of its own title and columns.
-    """
-    tables = number_tables(finding, beside)
-    width = max((len(table.columns) for table in tables), default=1)
-    lines: list[tuple[str, ...]] = []
-    for table in tables:
-        lines.append((table.title or "number", *table.columns, *("",) * (width - len(table.columns))))
-        for label, key, cells in table.rows:
-            told = [" ".join(filter(None, cell)) for cell in cells]
-            lines.append((label if not table.title else f"{label} · {key}", *told, *("",) * (width - len(told))))
-    return (lines[0], lines[1:]) if lines else (("number", "value"), [])
-
-
-def words(name: str) -> str:
-    """`centroid_distance` as `centroid distance`."""
-    return name.replace("_", " ").replace(".", ": ")
-
-
 def fact(key: object) -> str:
     """The name of a fact for people; a stage, as in nnn:128:0.75, stays as it is written."""
     return str(key) if ":" in str(key) else str(key).replace("_", " ")

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmretrieval.findings import Plot, Trace
+from mmretrieval.findings import Finding, Plot, Trace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,7 +28,8 @@ PALETTE = ("#2A8BD8", "#E0701F", "#098569", "#BD6B9D", "#7E52F8", "#DC2941")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "14px,3px")
 MARKED = ("dash", "dot", "dashdot", "14px,3px")
-# What means the same in many plots has one colour in all; what is no finding but a yardstick is grey.
+# What means the same in many plots has one colour in all; what is no finding but a yardstick is grey. Views of other
+# names take those of OTHER_VIEWS in turn.
 KNOWN = {
     **dict.fromkeys(("matched", "pairs", "relevant items"), 0),
     **dict.fromkeys(("shuffled", "mixed-up pairs", "other items"), 1),
@@ -36,6 +37,7 @@ KNOWN = {
     **dict.fromkeys(("words", "words with words"), 3),
     "joint": 4,
 }
+OTHER_VIEWS = (2, 3, 4, 5)
 YARDSTICKS = ("chance", "random vectors", "of what is listed", "reference questions, all items")
 INK, LINE, BAND = "#78818b", "rgba(128,128,128,0.25)", 0.18
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif"
@@ -54,9 +56,10 @@ AIR = 0.015
 NAMED, NAME_LINE = 12, 16
 
 
-def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
+def draw(plot: Plot, captions: Mapping[str, str] | None = None, views: Sequence[str] = ()) -> go.Figure:
     """The plot as a figure without a title; `captions` says what to call items by their ids.
 
+    `views` are all that the finding's views are called, so that each has one colour in all of its plots.
     The legend stands above, the axes below and at the left carry their names, and margins grow with what they hold.
     """
     import plotly.graph_objects as go
@@ -64,7 +67,7 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
     figure = go.Figure()
     spacing = _spacing(plot)
     # Links lie under what they link, and take no colour from it.
-    looks = _looks(plot.traces)
+    looks = _looks(plot.traces, views)
     for rank, trace in sorted(enumerate(plot.traces), key=lambda found: found[1].mark != "links"):
         for drawn in _drawn(plot, trace, looks[rank], captions or {}, spacing):
             figure.add_trace(drawn | {"legendrank": rank + 1})
@@ -85,6 +88,11 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None) -> go.Figure:
         )
     figure.update_layout(_layout(plot))
     return figure
+
+
+def views_of(finding: Finding) -> tuple[str, ...]:
+    """What the views that a finding looked at are called, in their order; nothing where it names none."""
+    return tuple(finding.basis.get("labels", {}).values())
 
 
 def unseen(plot: Plot) -> str:
@@ -164,12 +172,13 @@ class Look:
     dash: str
 
 
-def _looks(traces: Sequence[Trace]) -> list[Look]:
+def _looks(traces: Sequence[Trace], views: Sequence[str] = ()) -> list[Look]:
     """A look for each trace: what has a colour of its own everywhere keeps it, others take what is left in order.
 
     Symbols and dashes follow the order alone: the first line is solid whatever its colour.
     """
-    taken = {KNOWN[t.name] for t in traces if t.name in KNOWN and t.mark != "links"}
+    known = _known(views)
+    taken = {known[t.name] for t in traces if t.name in known and t.mark != "links"}
     free = (i for i in itertools.count() if i not in taken)
     found: list[Look] = []
     for trace in traces:
@@ -178,9 +187,20 @@ def _looks(traces: Sequence[Trace]) -> list[Look]:
             # From the other end: dashed lines at a value are grey too, and other traces begin as these do.
             found.append(Look(INK, "circle-open", MARKED[-1 - grey % len(MARKED)]))
             continue
-        place, rank = KNOWN[trace.name] if trace.name in KNOWN else next(free), len(found) - grey
+        place, rank = known[trace.name] if trace.name in known else next(free), len(found) - grey
         found.append(Look(PALETTE[place % len(PALETTE)], SYMBOLS[rank % len(SYMBOLS)], DASHES[rank % len(DASHES)]))
     return found
+
+
+def _known(views: Sequence[str]) -> dict[str, int]:
+    """The places in the palette of what has one everywhere, and of these views, alone and with themselves."""
+    known = dict(KNOWN)
+    others = [view for view in views if view not in KNOWN]
+    held = {KNOWN[view] for view in views if view in KNOWN}
+    places = [place for place in OTHER_VIEWS if place not in held]
+    for view, place in zip(others, itertools.cycle(places), strict=False):
+        known |= dict.fromkeys((view, f"{view} with {view}"), place)
+    return known
 
 
 def _yardstick(name: object) -> bool:

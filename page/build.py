@@ -68,6 +68,8 @@ def blocks(page: Page) -> gr.Blocks:
 
 def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] | None = None) -> tuple[gr.Blocks, str]:
     """Starts the page in threads of its own; gives it and its address. Raises OSError where the port is taken."""
+    import gradio as gr
+
     from page import figures, originals
     from page.theme import STYLE, theme
 
@@ -85,6 +87,8 @@ def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] 
         ssr_mode=False,
         max_file_size=UPLOAD_LIMIT,
         footer_links=["api"],
+        # Gradio says aloud that work is done by a word that it has in none of its languages.
+        i18n=gr.I18n(en={"common.complete": "Done"}),
         app_kwargs={"routes": [*originals.routes(page), *figures.routes(page)]},
         theme=theme(),
         css_paths=[STYLE],

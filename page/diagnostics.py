@@ -112,18 +112,24 @@ def fix(page: Page, asked: Asked, said: dict[str, Any]) -> tuple[str, str, str]:
 
 def build(page: Page) -> Tab:
     """Lays out the tab and wires it; gives what other tabs and visits fill."""
-    with gr.Row(equal_height=False, elem_classes="mm-actions"):
+    with gr.Row(equal_height=False):
         places = [("the library", "library")]
         if page.dataset is not None:
             places.append((f"the dataset {page.dataset.name}", "dataset"))
         of = gr.Dropdown(
-            places, value="library", label="Look at", elem_id="of", min_width=160, visible=page.dataset is not None
+            places,
+            value="library",
+            label="Look at",
+            elem_id="of",
+            scale=2,
+            min_width=160,
+            visible=page.dataset is not None,
         )
         named = [(f"{NAMES.get(name, name)} ({name})", name) for name in DIAGNOSTICS]
-        what = gr.Dropdown(named, value=named[0][1], label="Diagnostic", elem_id="diagnostic", min_width=240)
-        with gr.Column(min_width=240):
+        what = gr.Dropdown(named, value=named[0][1], label="Diagnostic", elem_id="diagnostic", scale=4, min_width=240)
+        with gr.Column(scale=4, min_width=240):
             left = search.recipe_menu(page, "Recipe", page.library.default_recipe, "diagnose-left")
-        with gr.Column(min_width=240):
+        with gr.Column(scale=3, min_width=240):
             right = search.recipe_menu(page, "Beside it", "", "diagnose-right", optional=True)
     with gr.Row(equal_height=False, elem_classes="mm-actions"):
         sample = gr.Number(

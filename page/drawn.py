@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eval import plots
-from eval.diagnosis import column, facts, figure, interval, number_rows, words
+from eval.diagnosis import NumberTable, absent, column, facts, number_tables
 from eval.diagnosis_page import Face
 from mmretrieval.findings import Exhibit, Finding, Plot
 from mmretrieval.recipe import joins
@@ -23,8 +23,8 @@ FIGURES_JS = Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
 ROWS = 30
 # So many rows of items are in sight; the others are folded away.
 SHOWN = 5
-# So many groups of numbers stand beside the plain ones.
-GROUPS = 3
+# So many columns of values stand beside each other in a table of numbers.
+GROUPS = 6
 SIDES = ("left", "right")
 
 
@@ -51,7 +51,7 @@ def drawn(tasks: Sequence[Task]) -> str:
     columns = "mm-columns" if several else "mm-columns mm-single"
     return (
         f'<div class="mm-found"><div class="{columns}">{heads}</div>'
-        f'<div class="mm-columns">{"".join(_plots(sides))}</div>{_numbers(founds)}'
+        f'<div class="mm-columns">{"".join(_plots(sides))}</div>{_unshown(founds)}{_numbers(founds)}'
         f'<div class="{columns}">{tails}</div></div>'
     )
 
@@ -114,6 +114,12 @@ def _plots(sides: Sequence[Side]) -> list[str]:
     return cells
 
 
+def _unshown(founds: Sequence[Found]) -> str:
+    """What stands for plots and tables of items that would be empty, each sentence once."""
+    said = dict.fromkeys(sentence for found in founds for sentence in found.finding.absent)
+    return "".join(f'<p class="mm-hint">{escape(sentence)}</p>' for sentence in said)
+
+
 def plot_cell(found: Found, number: int, key: str, where: str = "") -> str:
     """A plot's title, how to read it, its place, and its numbers folded away."""
     plot = found.finding.plots[number]
@@ -149,29 +155,44 @@ def _numbers(founds: Sequence[Found]) -> str:
     if not founds:
         return ""
     if len(founds) == 1:
-        columns, rows = number_rows(founds[0].finding, GROUPS)
+        finding = founds[0].finding
+        tables = [_table(t) for t in number_tables(finding, GROUPS)]
+        unsaid = list(absent(finding))
     else:
-        columns, rows = both(founds[0], founds[1])
-    return (
-        f'<section class="mm-cell mm-numbers"><h3>Numbers</h3>'
-        f"{table('', columns, rows, range(1, len(columns)))}"
-        f'<p class="mm-hint">In brackets: 95 % intervals.</p></section>'
-    )
+        names = f"left: {founds[0].recipe}", f"right: {founds[1].recipe}"
+        tables = [table(title, ("number", *names), rows, (1, 2)) for title, rows in both(founds[0], founds[1]).items()]
+        unsaid = [
+            f"{side.capitalize()}: {said}"
+            for side, found in zip(SIDES, founds, strict=True)
+            for said in absent(found.finding)
+        ]
+    hints = "".join(f'<p class="mm-hint">{escape(said)}</p>' for said in ("In brackets: 95 % intervals.", *unsaid))
+    return f'<section class="mm-cell mm-numbers"><h3>Numbers</h3>{"".join(tables)}{hints}</section>'
 
 
-def both(left: Found, right: Found) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Every number of two findings, each with both values and their intervals."""
-    names = dict.fromkeys([*left.finding.numbers, *right.finding.numbers])
-    rows: list[tuple[str, ...]] = [
-        (words(name), _value(left.finding, name), _value(right.finding, name)) for name in names
-    ]
-    return ("number", f"left: {left.recipe}", f"right: {right.recipe}"), rows
+def both(left: Found, right: Found) -> dict[str, list[tuple[str, str, str]]]:
+    """Every number of two findings by its table's title: what it is called, and both values with their intervals."""
+    held: dict[str, dict[tuple[str, str], tuple[str, list[str]]]] = {}
+    for side, found in enumerate((left, right)):
+        for one in number_tables(found.finding, 1):
+            for row, key, cells in one.rows:
+                called = row if not one.prefixes[0] else f"{row}: {one.columns[0]}"
+                empty = called, ["", ""]
+                _, values = held.setdefault(one.title, {}).setdefault((one.prefixes[0], key), empty)
+                values[side] = _cell(cells[0])
+    return {
+        title: [(called, values[0], values[1]) for called, values in rows.values() if any(values)]
+        for title, rows in held.items()
+    }
 
 
-def _value(finding: Finding, name: str) -> str:
-    if name not in finding.numbers:
-        return ""
-    return " ".join(filter(None, (figure(finding.numbers[name]), interval(finding.intervals.get(name)))))
+def _cell(cell: tuple[str, str]) -> str:
+    return " ".join(filter(None, cell))
+
+
+def _table(held: NumberTable) -> str:
+    rows = [(row, *map(_cell, cells)) for row, _, cells in held.rows]
+    return table(held.title, ("number", *held.columns), rows, range(1, len(held.columns) + 1))
 
 
 # --- items, and what it was measured on ------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ def _plot(page: Page, record: Mapping[str, Any]) -> str:
         name="differences",
         title=f"What each change does to {record['metric']}",
         x="change of the recipe",
-        y=f"difference in {record['metric']}",
+        y=f"difference in {record['metric']} (of at most 1)",
         traces=(
             Trace(
                 "held-out queries",

@@ -14,6 +14,31 @@ const config = {
   showSendToCloud: false,
   plotlyServerURL: '',
 };
+// Where there is little room the legend has more lines, so that the plot needs more height; long names of axes break
+// into more lines; and the width that is kept free for buttons belongs to the plot.
+const broken = (title) => {
+  const rows = [''];
+  title.text.split(/<br>| /).forEach((word) => {
+    const last = rows[rows.length - 1];
+    if (last && last.length + word.length > 28) rows.push(word);
+    else rows[rows.length - 1] = last ? `${last} ${word}` : word;
+  });
+  return {...title, text: rows.join('<br>')};
+};
+const lines = ({data, layout}, room) => {
+  if (!layout.showlegend) return 0;
+  const entries = [...data.filter((t) => t.showlegend !== false), ...(layout.shapes ?? [])];
+  const named = entries.map((t) => 50 + 7.5 * t.name.length);
+  if (named.reduce((a, b) => a + b, 0) <= room) return 1;
+  return Math.ceil(named.length / Math.max(1, Math.floor(room / Math.max(...named))));
+};
+const fitted = (figure, width) => {
+  if (width >= 480) return [figure.layout, config];
+  const {xaxis, yaxis, margin} = figure.layout;
+  const height = (yaxis.scaleanchor ? width + 60 : 340) + 24 * lines(figure, width - 60);
+  const axes = {xaxis: {...xaxis, title: broken(xaxis.title)}, yaxis: {...yaxis, title: broken(yaxis.title)}};
+  return [{...figure.layout, ...axes, height, margin: {...margin, l: 40, r: 10}}, {...config, displayModeBar: false}];
+};
 const draw = async (place) => {
   try {
     const [plotly, answer] = await Promise.all([drawing(), fetch(place.dataset.figure)]);
@@ -21,7 +46,9 @@ const draw = async (place) => {
     const figure = await answer.json();
     if (!place.isConnected) return;
     place.replaceChildren();
-    await plotly.newPlot(place, figure.data, figure.layout, config);
+    const [layout, options] = fitted(figure, place.clientWidth);
+    place.style.minHeight = `${layout.height}px`;
+    await plotly.newPlot(place, figure.data, layout, options);
     place.dataset.drawn = 'yes';
   } catch (error) {
     place.textContent = `This plot could not be drawn: ${error.message}`;

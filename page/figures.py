@@ -53,7 +53,7 @@ def routes(page: Page) -> list[BaseRoute]:
 
     def figure(request: Request) -> Response:
         found, plot = asked(request)
-        drawn = plots.draw(plot, found.captions).to_json()
+        drawn = plots.draw(plot, found.captions, plots.views_of(found.finding)).to_json()
         return Response(drawn, media_type="application/json", headers=SAFE | _kept())
 
     def table(request: Request) -> Response:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dependent_rows import some_tuples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,23 +21,6 @@ seeds = st.integers(0, 2**32 - 1)
 
 def golden(name):
     return json.loads((GOLDEN / f"{name}.json").read_text()), np.load(GOLDEN / f"{name}.npz")
-
-
-def some_tuples(seed, n, k, d):
-    """Unit rows; some tuples hold copies, near copies, opposites or dependent rows."""
-    generator = np.random.default_rng(seed)
-    rows = generator.normal(size=(n, k, d))
-    for i in range(n):
-        match generator.integers(0, 6):
-            case 0:
-                rows[i, 1:] = rows[i, :1]
-            case 1:
-                rows[i, 1:] = rows[i, :1] + 10.0 ** -generator.integers(3, 13) * rows[i, 1:]
-            case 2:
-                rows[i, -1] = -rows[i, 0]
-            case 3:
-                rows[i, -1] = rows[i, :-1].sum(axis=0)
-    return geometry.directions(rows)
 
 
 def determinant_volume(tuples):

@@ -6,8 +6,6 @@ Few points: the encodings propose all of them, so that what is compared is the e
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,60 +14,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmretrieval.errors import StoreError
-from mmretrieval.filters import Condition, Filter, matches
+from mmretrieval.filters import Condition
 from mmretrieval.late import plain, together
 from mmretrieval.muvera import Fde
 from mmretrieval.store.edge import EdgeStore, LateEdgeStore
 from mmretrieval.store.late import Bags, ExactLateStore, batches, candidates_for
 from mmretrieval.store.server import LateServerStore
-from mmretrieval.store.sql import where
 from mmretrieval.types import Array, LateIndex, Point, Selection, Tokens, Vectors, View
-from tests.store.strategies import FILTERS, PAYLOADS
+from tests.store.small import ABSENT, DIM, IDS, KINDS, NAMES, SELECTIONS, Scanned, fill, opened, plainly, quick
+from tests.store.strategies import PAYLOADS
 
-DIM = 4
 FDE = Fde(reps=2, k_sim=2, d_proj=None, seed=3)
-NAMES: tuple[View, ...] = ("visual", "text")
-IDS = sorted(str(uuid.uuid5(uuid.NAMESPACE_URL, f"point {i}")) for i in range(12))
-ABSENT = str(uuid.uuid5(uuid.NAMESPACE_URL, "a point that nobody stores"))
+QUICK = quick(25)
 
 
-class Scanned:
-    """An index over ExactLateStore: what a library does with bags and its ledger, in small."""
-
-    def __init__(self) -> None:
-        self.points: dict[str, Point] = {}
-
-    def put(self, points: list[Point]) -> None:
-        self.points |= {p.id: p for p in points}
-
-    def delete(self, ids: list[str]) -> None:
-        for i in ids:
-            self.points.pop(i, None)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+class Bagged(Scanned):
+    """An index over ExactLateStore."""
 
     def _exact(self) -> ExactLateStore:
         held: dict[View, Bags] = {}
         for view in NAMES:
-            ids = sorted(i for i, p in self.points.items() if view in p.vectors)
-            held[view] = Bags(tuple(ids), Vectors.joined([self.points[i].vectors[view] for i in ids], DIM))
-        return ExactLateStore(held, DIM, self._select)
-
-    def _select(self, value: Filter) -> frozenset[str]:
-        with closing(sqlite3.connect(":memory:")) as ledger:
-            ledger.execute("CREATE TABLE items (id TEXT, payload TEXT)")
-            texts = [(i, json.dumps(p.payload, ensure_ascii=False)) for i, p in self.points.items()]
-            ledger.executemany("INSERT INTO items VALUES (?, ?)", texts)
-            sql, parameters = where(value)
-            return frozenset(i for (i,) in ledger.execute(f"SELECT id FROM items WHERE {sql}", parameters))
+            ids, bags = self.held(view)
+            held[view] = Bags(ids, Vectors.joined(bags, DIM))
+        return ExactLateStore(held, DIM, self.select)
 
     def search(self, view: View, queries: Tokens, depth: int, selections: list[Selection]) -> Any:
         return self._exact().search(view, queries, depth, selections)
@@ -81,36 +52,14 @@ class Scanned:
         return self._exact().count(view)
 
 
-@pytest.fixture(scope="module", params=["exact", "edge", "memory", "server"])
+@pytest.fixture(scope="module", params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LateIndex]:
-    if request.param == "exact":
-        yield Scanned()
-    elif request.param == "edge":
-        edge = LateEdgeStore(tmp_path_factory.mktemp("edge") / "0", DIM, NAMES, FDE)
-        yield edge
-        edge.close()
-    elif request.param == "memory":
-        from qdrant_client import QdrantClient
-
-        with closing(QdrantClient(":memory:")) as client:
-            yield LateServerStore(client, "contract", DIM, NAMES, FDE)
-    else:
-        if "QDRANT_URL" not in os.environ:
-            pytest.skip("no Qdrant server: set QDRANT_URL to hold one to this contract")
-        remote = LateServerStore(os.environ["QDRANT_URL"], f"contract-{uuid.uuid4()}", DIM, NAMES, FDE, exact=True)
-        yield remote
-        remote._client.delete_collection(remote._name)
-        remote.close()
+    yield from opened(request.param, tmp_path_factory.mktemp("edge"), Bagged, LateEdgeStore, LateServerStore, FDE)
 
 
 def bag(*rows: tuple[int, ...]) -> Array:
     """Eighths: sums of their products are exact in float32, so that every store must give the very same scores."""
     return np.array(rows, dtype=np.float32).reshape(-1, DIM) / 8
-
-
-def fill(store: LateIndex, points: list[Point]) -> None:
-    store.delete(IDS)
-    store.put(points)
 
 
 def score(rows: Array, weights: Array, own: Array) -> float:
@@ -119,26 +68,15 @@ def score(rows: Array, weights: Array, own: Array) -> float:
 
 
 def expected(points: dict[str, Point], view: View, query: tuple[Array, Array], depth: int, s: Selection) -> Any:
-    scored = [
-        (-score(*query, p.vectors[view]), i)
-        for i, p in points.items()
-        if view in p.vectors
-        and i not in s.exclude
-        and (s.subset is None or i in s.subset)
-        and (s.filter is None or matches(s.filter, p.payload))
-    ]
-    return [(i, -value) for value, i in sorted(scored)[:depth]]
+    return plainly(points, view, depth, s, lambda own: score(*query, own))
 
 
-QUICK = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 ROW = st.tuples(*[st.integers(-8, 8)] * DIM)
 BAG = st.lists(ROW, min_size=1, max_size=5).map(lambda rows: bag(*rows))
 EIGHTHS = st.integers(-8, 8).filter(bool).map(lambda n: n / 8)
 QUERY = st.lists(st.tuples(ROW, EIGHTHS), min_size=1, max_size=4).map(
     lambda pairs: (bag(*(r for r, _ in pairs)), np.array([w for _, w in pairs], dtype=np.float32))
 )
-SOME_IDS = st.frozensets(st.sampled_from([*IDS, ABSENT, "no uuid"]), max_size=8)
-SELECTIONS = st.builds(Selection, st.none() | FILTERS, SOME_IDS, st.none() | SOME_IDS)
 POINTS = st.builds(Point, st.sampled_from(IDS), st.dictionaries(st.sampled_from(NAMES), BAG), PAYLOADS)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmretrieval.errors import StoreError
@@ -21,50 +18,22 @@ from mmretrieval.filters import AllOf, AnyOf, Condition, Filter, Not, matches
 from mmretrieval.store.edge import EdgeStore
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.store.server import ServerStore
-from mmretrieval.store.sql import where
 from mmretrieval.types import Array, Index, Point, Selection, View
+from tests.store.small import ABSENT, DIM, IDS, KINDS, NAMES, SELECTIONS, Scanned, fill, opened, plainly, quick
 from tests.store.strategies import FILTERS, PAYLOADS
 
-DIM = 4
-NAMES: tuple[View, ...] = ("visual", "text")
-IDS = sorted(str(uuid.uuid5(uuid.NAMESPACE_URL, f"point {i}")) for i in range(12))
-ABSENT = str(uuid.uuid5(uuid.NAMESPACE_URL, "a point that nobody stores"))
+QUICK = quick(60)
 
 
-class Scanned:
-    """An Index over ExactStore: what a library does with matrices and its ledger, in small."""
-
-    def __init__(self) -> None:
-        self.points: dict[str, Point] = {}
-
-    def put(self, points: list[Point]) -> None:
-        self.points |= {p.id: p for p in points}
-
-    def delete(self, ids: list[str]) -> None:
-        for i in ids:
-            self.points.pop(i, None)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+class Rows(Scanned):
+    """An Index over ExactStore."""
 
     def _exact(self) -> ExactStore:
         matrices: dict[View, Matrix] = {}
         for view in NAMES:
-            ids = sorted(i for i, p in self.points.items() if view in p.vectors)
-            rows = np.array([self.points[i].vectors[view] for i in ids], dtype=np.float32).reshape(-1, DIM)
-            matrices[view] = Matrix(tuple(ids), rows)
-        return ExactStore(matrices, self._select)
-
-    def _select(self, value: Filter) -> frozenset[str]:
-        with closing(sqlite3.connect(":memory:")) as ledger:
-            ledger.execute("CREATE TABLE items (id TEXT, payload TEXT)")
-            texts = [(i, json.dumps(p.payload, ensure_ascii=False)) for i, p in self.points.items()]
-            ledger.executemany("INSERT INTO items VALUES (?, ?)", texts)
-            sql, parameters = where(value)
-            return frozenset(i for (i,) in ledger.execute(f"SELECT id FROM items WHERE {sql}", parameters))
+            ids, rows = self.held(view)
+            matrices[view] = Matrix(ids, np.array(rows, dtype=np.float32).reshape(-1, DIM))
+        return ExactStore(matrices, self.select)
 
     def search(self, view: View, queries: Array, depth: int, selections: list[Selection]) -> Any:
         return self._exact().search(view, queries, depth, selections)
@@ -76,26 +45,9 @@ class Scanned:
         return self._exact().count(view)
 
 
-@pytest.fixture(scope="module", params=["exact", "edge", "memory", "server"])
+@pytest.fixture(scope="module", params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    if request.param == "exact":
-        yield Scanned()
-    elif request.param == "edge":
-        edge = EdgeStore(tmp_path_factory.mktemp("edge") / "0", DIM, NAMES)
-        yield edge
-        edge.close()
-    elif request.param == "memory":
-        from qdrant_client import QdrantClient
-
-        with closing(QdrantClient(":memory:")) as client:
-            yield ServerStore(client, "contract", DIM, NAMES)
-    else:
-        if "QDRANT_URL" not in os.environ:
-            pytest.skip("no Qdrant server: set QDRANT_URL to hold one to this contract")
-        remote = ServerStore(os.environ["QDRANT_URL"], f"contract-{uuid.uuid4()}", DIM, NAMES, exact=True)
-        yield remote
-        remote._client.delete_collection(remote._name)
-        remote.close()
+    yield from opened(request.param, tmp_path_factory.mktemp("edge"), Rows, EdgeStore, ServerStore)
 
 
 def row(*numbers: int) -> Array:
@@ -103,27 +55,11 @@ def row(*numbers: int) -> Array:
     return np.array(numbers, dtype=np.float32) / 8
 
 
-def fill(store: Index, points: list[Point]) -> None:
-    store.delete(IDS)
-    store.put(points)
-
-
 def expected(points: dict[str, Point], view: View, query: Array, depth: int, s: Selection) -> list[tuple[str, float]]:
-    scored = [
-        (-float(p.vectors[view].astype(np.float64) @ query.astype(np.float64)), i)
-        for i, p in points.items()
-        if view in p.vectors
-        and i not in s.exclude
-        and (s.subset is None or i in s.subset)
-        and (s.filter is None or matches(s.filter, p.payload))
-    ]
-    return [(i, -score) for score, i in sorted(scored)[:depth]]
+    return plainly(points, view, depth, s, lambda own: float(own.astype(np.float64) @ query.astype(np.float64)))
 
 
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 ROWS = st.lists(st.integers(-8, 8), min_size=DIM, max_size=DIM).map(lambda n: row(*n))
-SOME_IDS = st.frozensets(st.sampled_from([*IDS, ABSENT, "no uuid"]), max_size=8)
-SELECTIONS = st.builds(Selection, st.none() | FILTERS, SOME_IDS, st.none() | SOME_IDS)
 POINTS = st.builds(Point, st.sampled_from(IDS), st.dictionaries(st.sampled_from(NAMES), ROWS), PAYLOADS)
 
 

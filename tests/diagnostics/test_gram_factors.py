@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dependent_rows import some_tuples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,23 +15,6 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 seeds = st.integers(0, 2**32 - 1)
 
 
-def some_views(seed, n, k, d):
-    """Unit rows; some items' views are copies, nearly copies, opposites, or depend on each other."""
-    generator = np.random.default_rng(seed)
-    rows = generator.normal(size=(n, k, d))
-    for i in range(n):
-        match generator.integers(0, 6):
-            case 0:
-                rows[i, 1:] = rows[i, :1]
-            case 1:
-                rows[i, 1:] = rows[i, :1] + 10.0 ** -generator.integers(3, 13) * rows[i, 1:]
-            case 2:
-                rows[i, -1] = -rows[i, 0]
-            case 3:
-                rows[i, -1] = rows[i].sum(axis=0)
-    return directions(rows)
-
-
 def slow(query, views):
     return gram_volume(np.concatenate([np.broadcast_to(query, (len(views), 1, len(query))), views], axis=1))
 
@@ -38,7 +22,7 @@ def slow(query, views):
 @given(seeds, st.integers(1, 4), st.integers(5, 40), st.sampled_from(["any", "copy", "near", "inside"]))
 def test_the_volume_is_that_of_the_slow_form(seed, k, d, where):
     generator = np.random.default_rng(seed)
-    views = some_views(seed, 8, k, d)
+    views = some_tuples(seed, 8, k, d)
     query = {
         "any": generator.normal(size=d),
         "copy": views[0, 0],
@@ -65,7 +49,7 @@ def test_agrees_with_the_authors(k):
 
 @given(seeds, st.integers(1, 3), st.integers(1, 6))
 def test_many_queries_are_each_of_them_alone(seed, k, count):
-    views = some_views(seed, 7, k, 9)
+    views = some_tuples(seed, 7, k, 9)
     queries = directions(np.random.default_rng(seed + 1).normal(size=(count, 9)))
     queries[0] = views[3, 0]
     factors = GramFactors.of(views)
@@ -101,7 +85,7 @@ def test_what_has_no_direction_has_no_volume():
 
 
 def test_lengths_do_not_count():
-    views = some_views(3, 6, 2, 5)
+    views = some_tuples(3, 6, 2, 5)
     query = np.random.default_rng(3).normal(size=5)
     np.testing.assert_allclose(
         GramFactors.of(views * 7.0).volumes(query * 0.1), GramFactors.of(views).volumes(query), atol=1e-12

@@ -6,10 +6,6 @@ import base64
 import csv
 import io
 import json
-import os
-import shutil
-import warnings
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,7 +19,6 @@ from eval.plots import table_of
 from mmretrieval.findings import Exhibit, Finding, Plot, Trace
 
 NASTY = '</script><script>alert("x")</script><img src=http://x onerror=alert(1)> & <b>'
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def trace(name: str, mark: Any = "line", n: int = 5, **more: Any) -> Trace:
@@ -171,23 +166,6 @@ BOXES = """() => [...document.querySelectorAll('.plot')].map((place) => {
   return {place: place.getBoundingClientRect().toJSON(), legend: box('.legend'), plot: box('.nsewdrag'),
     x: box('.g-xtitle'), y: box('.g-ytitle'), ink: getComputedStyle(place.querySelector('.g-xtitle text')).fill};
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        says = "NO CHROMIUM FOUND: the page of a diagnosis was not looked at. Install chromium to do so."
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(says)
-        pytest.skip(says)
-    from playwright.sync_api import sync_playwright
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # Playwright's own event loop
-        with sync_playwright() as playwright:
-            started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-            yield started
-            started.close()
 
 
 @pytest.mark.browser

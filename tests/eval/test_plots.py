@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import plots
-from eval.plots import draw, table_of, unseen
-from mmretrieval.findings import Mark, Plot, Trace
+from eval.plots import draw, table_of, unseen, views_of
+from mmretrieval.findings import Finding, Mark, Plot, Trace
 
 STYLE = Path(plots.__file__).with_name("diagnosis.css")
 NASTY = '<img src=x onerror="alert(1)"> & <b>bold</b> %{x}'
@@ -90,6 +90,36 @@ def test_what_recurs_keeps_its_colour_and_yardsticks_are_grey() -> None:
     assert found == dict(zip(names, (plots.INK, *(plots.PALETTE[i] for i in (1, 2, 0, 3))), strict=True))
 
 
+def test_views_of_other_names_keep_their_colour_in_every_plot_of_a_finding() -> None:
+    def colours(*names: str, views: tuple[str, ...]) -> list[str]:
+        drawn = draw(plot(*(trace("points", name) for name in names)), views=views).data
+        return [t.marker.color for t in drawn]
+
+    views = ("left.npy", "right.npy")
+    left, right = plots.PALETTE[2], plots.PALETTE[3]
+    assert colours("left.npy", "right.npy", views=views) == [left, right]
+    assert colours("right.npy", views=views) == [right]
+    names = ("pairs", "mixed-up pairs", "left.npy with left.npy", "right.npy with right.npy")
+    assert colours(*names, views=views) == [*plots.PALETTE[:2], left, right]
+    # What the views are called in a library has its colours already, and a third one takes none of them.
+    assert colours("words", "pictures", "sounds", views=("pictures", "words", "sounds")) == [
+        right,
+        left,
+        plots.PALETTE[4],
+    ]
+    assert views_of(Finding("gap", "", {}, basis={"labels": {"a": "left.npy", "b": "right.npy"}})) == views
+    assert views_of(Finding("gap", "", {})) == ()
+
+
+def test_what_is_a_yardstick_among_bars_is_grey() -> None:
+    (drawn,) = draw(plot(Trace("share", ("by chance", "as it is"), (0.5, 0.25), "bars"))).data
+    assert list(drawn.marker.color) == [plots.INK, plots.PALETTE[0]]
+    (plain,) = draw(plot(Trace("share", ("before", "after"), (0.5, 0.25), "bars"))).data
+    assert plain.marker.color == plots.PALETTE[0]
+    beside = draw(plot(Trace("of what is listed", ("a",), (1.0,), "bars"), Trace("first", ("a",), (1.0,), "bars"))).data
+    assert [t.marker.color for t in beside] == [plots.INK, plots.PALETTE[0]]
+
+
 def test_few_whole_numbers_have_a_tick_each() -> None:
     def ticks(*x: float | str, **more: Any) -> Any:
         return draw(plot(Trace("a", x, (1.0,) * len(x)), **more)).layout.xaxis.dtick
@@ -151,6 +181,62 @@ def test_square_percent_and_logarithmic_axes() -> None:
     assert draw(plot(many, log="x")).layout.xaxis.dtick == 1
     plain = draw(plot(trace("points"))).layout
     assert (plain.xaxis.type, plain.yaxis.scaleanchor, plain.yaxis.tickformat) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.03, 0.9, ["0.05", "0.1", "0.2", "0.5"]),
+        (1.0, 60.0, ["1", "2", "5", "10", "20", "50"]),
+        (1900.0, 24_000.0, ["2,000", "5,000", "10,000", "20,000"]),
+    ],
+)
+def test_a_short_logarithmic_axis_has_ticks_at_1_2_and_5(low: float, high: float, ticks: list[str]) -> None:
+    x = tuple(low * (high / low) ** (i / 39) for i in range(40))
+    axis = draw(plot(Trace("a", x, (1.0,) * 40), log="x")).layout.xaxis
+    assert list(axis.ticktext) == ticks
+    assert list(axis.tickvals) == [float(text.replace(",", "")) for text in ticks]
+
+
+def test_a_logarithmic_axis_too_short_for_1_2_and_5_is_left_to_plotly() -> None:
+    x = tuple(3.0 + i / 40 for i in range(40))
+    axis = draw(plot(Trace("a", x, (1.0,) * 40), log="x")).layout.xaxis
+    assert (axis.type, axis.tickvals, axis.dtick) == ("log", None, None)
+    down = draw(plot(Trace("a", x, x), log="y")).layout.yaxis
+    assert (down.type, down.tickvals, down.dtick) == ("log", None, None)
+
+
+def test_few_long_names_break_into_lines_and_many_or_short_ones_do_not() -> None:
+    def axis(*names: str) -> Any:
+        return draw(plot(Trace("a", names, (1.0,) * len(names), "bars"))).layout.xaxis
+
+    broken = axis("as it is", "dualsoftmax:1000 (transductive)", "<b> & so on and on and on")
+    assert list(broken.tickvals) == [
+        "as it is",
+        "dualsoftmax:1000 (transductive)",
+        "&lt;b&gt; &amp; so on and on and on",
+    ]
+    assert list(broken.ticktext) == [
+        "as it is",
+        "dualsoftmax:1000<br>(transductive)",
+        "&lt;b&gt; &amp; so on and<br>on and on",
+    ]
+    # Each tick stands at a bar: plotly finds categories by the very text of the values.
+    drawn = draw(plot(Trace("a", ("as it is", "<b> & so on and on and on"), (1.0, 1.0), "bars")))
+    assert list(drawn.layout.xaxis.tickvals) == list(drawn.data[0].x)
+    assert axis("before", "after").tickvals is None
+    assert axis(*(f"one of many rather long names {i}" for i in range(plots.NAMED + 1))).tickvals is None
+
+
+def test_pointing_at_a_point_says_its_interval() -> None:
+    low, high = (0.4, 0.2, 0.1, 0.05), (0.6, 0.3, 0.3, 0.0625)
+    _, line = draw(plot(trace("line", low=low, high=high))).data
+    assert "<br>95 % interval: %{customdata[0]:.3~r} to %{customdata[1]:.3~r}<extra>" in line.hovertemplate
+    assert [tuple(pair) for pair in line.customdata] == list(zip(low, high, strict=True))
+    (shares,) = draw(plot(trace("bars", low=low, high=high), percent="y")).data
+    assert "95 % interval: %{customdata[0]:.3~p} to %{customdata[1]:.3~p}" in shares.hovertemplate
+    (plain,) = draw(plot(trace("bars"))).data
+    assert "interval" not in plain.hovertemplate and plain.customdata is None
 
 
 def test_long_names_of_axes_break_before_their_brackets() -> None:

@@ -23,11 +23,6 @@ from mmretrieval.library import Library
 Make = Callable[..., Path]
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Library:
-    return Library.create(tmp_path / "library", ["hashing"])
-
-
 def test_twice_is_once(library: Library, pictures: Make) -> None:
     folder = pictures(5)
     (folder / "poem.txt").write_text("Shall I compare thee to a summer's day?")

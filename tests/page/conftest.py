@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -16,17 +13,10 @@ from PIL import Image, ImageDraw
 from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.library import Library
+from mmretrieval.types import Item
+from page.search import Results
+from page.state import Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ASSETS = Path(__file__).parent.parent / "assets"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} **bold** violet"
 PICTURES = {
@@ -71,6 +61,19 @@ def make_library(folder: Path) -> Path:
         counts = ingest(library, list(walk([media])), workers=1)
     assert counts.failed == 1, counts.failures
     return folder / "library"
+
+
+def by_caption(page: Page, words: str) -> Item:
+    """The one item whose caption holds the words."""
+    (found,) = [item for item in page.library.items() if words in item.text]
+    return found
+
+
+def captions(page: Page, results: Results) -> list[str]:
+    """The captions of what was found, best first."""
+    assert not results.problem, results.problem
+    items = page.library.items_by_id(list(results.hits))
+    return [items[ident].text for ident in results.hits]
 
 
 THINGS = (
@@ -132,20 +135,20 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        says = "NO CHROMIUM FOUND: the browser tests did not run. Install chromium to run them."
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(says)
-        pytest.skip(says)
-    from playwright.sync_api import sync_playwright
+def page(made: Path, temporary: Path) -> Iterator[Page]:
+    """A page over the library that the tests of a module share."""
+    opened = Page(Library.open(made))
+    yield opened
+    opened.close()
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # Playwright's own event loop
-        with sync_playwright() as playwright:
-            started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            yield started
-            started.close()
+
+@pytest.fixture
+def own(tmp_path: Path, temporary: Path) -> Iterator[Page]:
+    """A page over a library of its own, that a test may change."""
+    opened = Page(Library.open(make_library(tmp_path)))
+    yield opened
+    opened.board.wait()
+    opened.close()
 
 
 @pytest.fixture(scope="module")

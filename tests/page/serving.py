@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY = "The page is ready: "
@@ -44,3 +45,17 @@ def served(library: Path, *options: str, seconds: float = 120.0) -> Iterator[str
             reader.join(10)
         assert code == 0, "".join(said)
         assert "Traceback" not in "".join(said), "".join(said)
+
+
+@contextmanager
+def visited(browser: Any, address: str, height: int, patience: int) -> Iterator[Any]:
+    """A fresh visit that has shown its first results and waits `patience` ms; fails where a script of the page does."""
+    page = browser.new_page(viewport={"width": 1400, "height": height})
+    page.set_default_timeout(patience)
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.goto(address)
+    page.locator("#results [data-item]").first.wait_for()
+    yield page
+    page.close()
+    assert not broken

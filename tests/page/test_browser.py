@@ -10,7 +10,7 @@ import pytest
 from gradio_client import Client
 
 from tests.page.conftest import PICTURES, draw, make_library
-from tests.page.serving import served
+from tests.page.serving import served, visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 30_000
@@ -35,15 +35,8 @@ def address(library: Path) -> Iterator[str]:
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Any]:
     """A fresh visit to the page; fails where a script of the page does."""
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.goto(address)
-    page.locator("#results [data-item]").first.wait_for()
-    yield page
-    page.close()
-    assert not broken
+    with visited(browser, address, 900, PATIENCE) as page:
+        yield page
 
 
 def ask(page: Any, words: str = "", avoid: str = "", recipe: str = "") -> None:
@@ -90,6 +83,22 @@ def test_a_text_query_and_its_detail(visit: Any) -> None:
     visit.wait_for_function("document.querySelector('img.mm-large').naturalWidth > 0")
     assert large.get_attribute("alt") == "a green frog by the pond"
     assert detail.locator("table").get_by_text("hashing@text").count() == 1
+
+
+SPOKEN = """() => {
+  window.spoken = [];
+  new MutationObserver(() => document.querySelectorAll('[aria-live]').forEach((place) => {
+    const words = place.textContent.trim();
+    if (words) window.spoken.push(words);
+  })).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+
+def test_what_is_read_aloud_of_a_search_is_words(visit: Any) -> None:
+    visit.evaluate(SPOKEN)
+    ask(visit, "green frog")
+    visit.wait_for_function("window.spoken.includes('Done')")
+    assert not [words for words in visit.evaluate("window.spoken") if words.startswith("common.")]
 
 
 def test_a_picture_query_then_one_of_its_results(visit: Any, library: Path) -> None:

@@ -10,10 +10,18 @@ import pytest
 from gradio_client import Client
 
 from mmretrieval.diagnostics import DIAGNOSTICS
-from tests.page.serving import served
+from tests.page.serving import served, visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 90_000
+CUT = """() => [...document.querySelectorAll('#found .mm-plot')].flatMap((place) => {
+  const room = place.getBoundingClientRect();
+  return [...place.querySelectorAll('.xtitle, .ytitle, .legend, .nsewdrag')].filter((part) => {
+    const box = part.getBoundingClientRect();
+    const wide = box.left < room.left - 1 || box.right > room.right + 1;
+    return wide || box.top < room.top - 1 || box.bottom > room.bottom + 1;
+  }).map((part) => part.textContent || 'the plot');
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +33,9 @@ def address(wide: Path, things: Path) -> Iterator[str]:
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Any]:
     """A visit to the Diagnostics tab; fails where a script of the page does."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE)
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.goto(address)
-    page.locator("#results [data-item]").first.wait_for()
-    page.get_by_role("tab", name="Diagnostics").click()
-    yield page
-    page.close()
-    assert not broken
+    with visited(browser, address, 1000, PATIENCE) as page:
+        page.get_by_role("tab", name="Diagnostics").click()
+        yield page
 
 
 def type_in(page: Any, menu: str, text: str) -> None:
@@ -152,6 +153,7 @@ def test_it_fits_a_phone_and_the_dark(browser: Any, address: str) -> None:
     diagnose(page, "gap", right="hashing@visual,center")
     drawn(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(CUT) == []
     title = page.locator("#found .xtitle").first
     assert title.evaluate("t => getComputedStyle(t).fill") == "rgb(203, 213, 225)"
     page.close()

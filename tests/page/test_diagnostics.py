@@ -16,12 +16,14 @@ from eval.reading import load
 from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.diagnostics import DIAGNOSTICS
+from mmretrieval.diagnostics.labels import place
 from mmretrieval.errors import BadRecipe, RetrievalError, UnknownName
 from mmretrieval.library import Library
 from page import diagnostics, figures
 from page.diagnostics import Choice
 from page.drawn import drawn
 from page.findings import Findings, Task, look, wanted
+from page.notices import escape
 from page.state import Page
 from tests.page.conftest import draw
 
@@ -78,7 +80,8 @@ def test_two_recipes_stand_beside_each_other(page: Page) -> None:
     left, right = (t.found.finding for t in tasks if t.found)
     assert html.count("data-figure=") == len(left.plots) + len(right.plots)
     assert "left: hashing@visual,sum" in html and "right: hashing@visual,center,sum" in html
-    row = re.search(r"<tr><td >pair cosine</td>(.*?)</tr>", html)
+    label = place("gap", "pair_cosine", left.basis).row
+    row = re.search(f"<tr><td >{re.escape(escape(label))}[^<]*</td>(.*?)</tr>", html)
     assert row is not None
     assert [figure(found.numbers["pair_cosine"]) in row[1] for found in (left, right)] == [True, True]
 

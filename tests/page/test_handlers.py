@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,42 +12,14 @@ import pytest
 from mmretrieval.errors import BadFilter, BadQuery, MediaError
 from mmretrieval.filters import matches
 from mmretrieval.library import Library
-from mmretrieval.types import Item
 from page import cards, compare, library, recipes, search
 from page.asking import Asked, query, restriction
 from page.jobs import Job
 from page.notices import attempt, notice, table
 from page.state import Page
-from tests.page.conftest import HOSTILE, draw, make_library
+from tests.page.conftest import HOSTILE, by_caption, captions, draw
 
 TEXT = "hashing@text"
-
-
-@pytest.fixture(scope="module")
-def page(made: Path, temporary: Path) -> Iterator[Page]:
-    opened = Page(Library.open(made))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def own(tmp_path: Path, temporary: Path) -> Iterator[Page]:
-    """A page over a library of its own, that a test may change."""
-    opened = Page(Library.open(make_library(tmp_path)))
-    yield opened
-    opened.board.wait()
-    opened.close()
-
-
-def by_caption(page: Page, words: str) -> Item:
-    (found,) = [item for item in page.library.items() if words in item.text]
-    return found
-
-
-def captions(page: Page, results: search.Results) -> list[str]:
-    assert not results.problem, results.problem
-    items = page.library.items_by_id(list(results.hits))
-    return [items[ident].text for ident in results.hits]
 
 
 # --- searching -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,41 +14,14 @@ from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.errors import LibraryBusy, RetrievalError
 from mmretrieval.library import Library
-from mmretrieval.types import Content, Item, Part, Query
+from mmretrieval.types import Content, Part, Query
 from page import cards, library, recipes, search
 from page.asking import Asked
 from page.jobs import Board, Job
 from page.state import Page
-from tests.page.conftest import PICTURES, draw, make_library, make_media
+from tests.page.conftest import PICTURES, by_caption, captions, draw, make_media
 
 TEXT = "hashing@text"
-
-
-@pytest.fixture(scope="module")
-def page(made: Path, temporary: Path) -> Iterator[Page]:
-    opened = Page(Library.open(made))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def own(tmp_path: Path, temporary: Path) -> Iterator[Page]:
-    """A page over a library of its own, that a test may change."""
-    opened = Page(Library.open(make_library(tmp_path)))
-    yield opened
-    opened.board.wait()
-    opened.close()
-
-
-def by_caption(page: Page, words: str) -> Item:
-    (found,) = [item for item in page.library.items() if words in item.text]
-    return found
-
-
-def captions(page: Page, results: search.Results) -> list[str]:
-    assert not results.problem, results.problem
-    items = page.library.items_by_id(list(results.hits))
-    return [items[ident].text for ident in results.hits]
 
 
 # --- the library -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from mmretrieval.errors import RetrievalError
-from mmretrieval.library import Library
 from mmretrieval.types import Item
 from page import auth
 from page.originals import routes
 from page.state import Page
-
-
-@pytest.fixture(scope="module")
-def page(made: Path, temporary: Path) -> Iterator[Page]:
-    opened = Page(Library.open(made))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from mmretrieval.library import Library
 from mmretrieval.recipe import parse
 from page import compare, recipes, search
 from page.asking import Asked
 from page.state import Page
-
-
-@pytest.fixture(scope="module")
-def page(made: Path, temporary: Path) -> Iterator[Page]:
-    opened = Page(Library.open(made))
-    yield opened
-    opened.close()
 
 
 def test_every_suggested_recipe_parses_and_finds(page: Page) -> None:
