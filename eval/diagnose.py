@@ -144,7 +144,7 @@ def _one_of(library: Path | None, dataset: Path | None, vectors: Sequence[Path] 
         raise typer.BadParameter(
             f"only {vectors[0]} was given: give two or more files of the same items in one order", param_hint=VECTORS
         )
-    if vectors and recipe:
+    if vectors and recipe is not None:
         raise typer.BadParameter("files of vectors have no encoder to ask", param_hint="--recipe")
 
 
@@ -193,11 +193,11 @@ def _of_items(
 
     if library is not None:
         opened = held.enter_context(Library.open(library))
-        asked = recipe or opened.default_recipe
+        asked = opened.default_recipe if recipe is None else recipe
         subject = of_library(opened, asked, classes=classes, seed=seed)
         return Source(subject, f"{asked} on {library}", _spelled(asked, subject), look_of(opened))
     assert dataset is not None  # _one_of has seen to it
-    return _of_dataset(held, dataset, recipe or DATASET_RECIPE, out, workers, classes, seed)
+    return _of_dataset(held, dataset, DATASET_RECIPE if recipe is None else recipe, out, workers, classes, seed)
 
 
 def _of_dataset(held: ExitStack, folder: Path, recipe: str, out: Path, workers: int, classes: str, seed: int) -> Source:
@@ -225,12 +225,36 @@ def _of_dataset(held: ExitStack, folder: Path, recipe: str, out: Path, workers: 
 
 
 def _spelled(asked: str, subject: Subject) -> tuple[str, ...]:
-    """What the recipe stands for, where it hides a view or a precision, and which diagnostics look at what of it."""
-    said = () if subject.name == asked or subject.rival else (f"{asked} is short for {subject.name}",)
-    if subject.rival is None:
-        return said
-    both = f"{subject.name} with {subject.rival.name}"
-    return (f"agreement and calibration compare {both}; all others look at the first alone",)
+    """What the recipe stands for, where it hides a view or a precision, what of it is not looked at, and by whom."""
+    from mmretrieval.recipe import SLOTS, parse, place_of
+    from mmretrieval.subjects import compared
+
+    head, *stages = (piece.strip() for piece in asked.split(","))
+    sources = [source.strip() for source in head.split("+")]
+    slots = [SLOTS[place_of(stage)][0] for stage in stages]
+    recipe = parse(asked)
+    taken = [recipe.sources.index(source) for source in compared(recipe)]
+    shown = ",".join([sources[0], *(s for s, slot in zip(stages, slots, strict=True) if slot == "transform")])
+    said = [f"{shown} is short for {subject.name}"] if subject.name != shown and subject.rival is None else []
+    for place, source in enumerate(sources):
+        if place in taken:
+            continue
+        one = recipe.sources[place].encoder == recipe.sources[0].encoder
+        said.append(
+            f"{source} is left out: "
+            + ("another view of the first encoder is the same space" if one else "two encoders are compared, not more")
+        )
+    # A composer, which is how questions of several parts are posed, has its part in the geometry.
+    later = [s for s, slot in zip(stages, slots, strict=True) if slot in ("correction", "fuser", "reranker")]
+    if later:
+        said.append(
+            "corrections, fusers and rerankers change scores and lists, which have no part in the geometry: "
+            f"{', '.join(later)} left out"
+        )
+    if subject.rival is not None:
+        both = f"{subject.name} with {subject.rival.name}"
+        said.append(f"agreement and calibration compare {both}; all others look at the first alone")
+    return tuple(said)
 
 
 # --- for people ----------------------------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ def fix(
     """Try transforms, corrections and rerankers, and pairs of the best, and say what each is worth.
 
     Half of the judged queries choose and are what is fitted on; the other half judges: difference with interval, paired
-    permutation test after Holm, the smallest effect that would have shown, cost, and a verdict in words.
+    permutation test after Holm, the smallest effect that would have shown, cost, and a verdict in words. Where a change
+    takes the place of the recipe's correction, the recipe without any correction is judged beside it.
     """
     from eval.metrics import METRICS
     from mmretrieval.errors import pick
@@ -117,6 +118,8 @@ def tell(people: Console, found: Fixed) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from eval.fixing import named
+
     say(
         people,
         f"{found.dataset}, {found.recipe}: {found.fitting} queries to choose on, {found.held_out} to judge on, "
@@ -130,7 +133,7 @@ def tell(people: Console, found: Fixed) -> None:
         shown = (
             (f"{t.value:.3f}", f"{t.difference:+.3f}") if t.value is not None else ("", Text(f"not here: {t.problem}"))
         )
-        table.add_row(Text(",".join(t.stages)), *shown)
+        table.add_row(Text(named(t.stages, t.replaces)), *shown)
     people.print(table)
     table = Table(title=Text("on the held-out half"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("stages", found.metric, "difference, 95 %", "p (Holm)", "could show", "ms/query", "bytes/vector"):
@@ -140,7 +143,7 @@ def tell(people: Console, found: Fixed) -> None:
     for row in found.rows:
         c = row.comparison
         table.add_row(
-            Text(",".join(row.stages) + (" (transductive)" if row.transductive else "")),
+            Text(named(row.stages, row.replaces) + (" (transductive)" if row.transductive else "")),
             f"{c.mean_b:.3f}",
             Text(f"{c.difference:+.3f} [{c.low:+.3f}, {c.high:+.3f}]"),
             f"{row.p_holm:.4f}",

@@ -42,18 +42,26 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Tried:
-    """One change on the fitting half: stages, the recipe ("" if it cannot hold them), its metric; or the problem."""
+    """One change on the fitting half: stages, the recipe ("" if it cannot hold them), its metric; or the problem.
+
+    `replaces` are the recipe's own stages whose place the new ones take; without new ones they are left out.
+    """
 
     stages: tuple[str, ...]
     recipe: str
     value: float | None = None
     difference: float | None = None
     problem: str = ""
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One change on the held-out half, beside the plain recipe."""
+    """One change on the held-out half, beside the plain recipe; `replaces` as in `Tried`.
+
+    `without` is the metric of the plain recipe without the correction that this change replaces, None where it replaces
+    none: what is gained from there on is the new stages' own.
+    """
 
     stages: tuple[str, ...]
     recipe: str
@@ -65,6 +73,8 @@ class Row:
     transductive: bool
     found_by_words: bool
     verdict: str
+    replaces: tuple[str, ...] = ()
+    without: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,9 @@ def fix(
     """Tries stages (`tries`, or the usual ones) and pairs of the best, and judges those that did best on other queries.
 
     `metric` is the dataset's main one by default. Everything in `tries` is reported; of the rest, the `report` best of
-    the fitting half. `on_step` hears what is being done. Raises DatasetError where there are too few queries.
+    the fitting half. Where a change takes the place of the recipe's correction, the recipe without any is tried and
+    reported as well, since a gain may be due to what went. `on_step` hears what is being done. Raises DatasetError
+    where there are too few queries.
     """
     from mmretrieval.recipe import parse
 
@@ -115,11 +127,21 @@ def fix(
     good = sorted((t for t in tried if t.value is not None), key=lambda t: -(t.difference or 0))[:PAIRED]
     both = _pairs(plain, [t.stages[0] for t in good]) if pairs else []
     tried += [_try(trial, plain, base, pair, on_step, i, len(both)) for i, pair in enumerate(both)]
-    chosen = _chosen(tried, tuple(tries), report)
+    if any(_corrects_anew(plain, t) for t in tried):
+        tried.append(_try(trial, plain, base, (), on_step, 0, 1))
+    chosen = _chosen(plain, tried, tuple(tries), report)
     if not chosen:
-        problems = "; ".join(f"{','.join(t.stages)}: {t.problem}" for t in tried)
+        problems = "; ".join(f"{named(t.stages, t.replaces)}: {t.problem}" for t in tried)
         raise BadRecipe(f"nothing of what was tried works with {recipe}: {problems}")
     return _reported(trial, plain, base, tried, chosen, seed, on_step)
+
+
+def named(stages: Sequence[str], replaces: Sequence[str] = ()) -> str:
+    """A change before people: "nnn:128:0.75 instead of csls:10", or "without csls:10" where nothing takes its place."""
+    new, old = ",".join(stages), " and ".join(replaces)
+    if not old:
+        return new
+    return f"{new} instead of {old}" if new else f"without {old}"
 
 
 # --- what to try ----------------------------------------------------------------------------------------------------
@@ -157,31 +179,49 @@ def _try(
     done: int,
     of: int,
 ) -> Tried:
+    """The plain recipe with these stages, or without its correction where there are none."""
     from mmretrieval.recipe import place_of, with_stages
 
-    on_step(f"trying {','.join(stages)}", done, of)
-    changed = ""
+    on_step(f"trying {','.join(stages) or f'without {plain.correction}'}", done, of)
+    changed, replaces = "", tuple[str, ...]()
     try:
         stages = tuple(sorted(stages, key=place_of))
-        recipe = with_stages(plain, *stages)
-        changed = str(recipe)
+        recipe = with_stages(plain, *stages) if stages else replace(plain, correction=None)
+        changed, replaces = str(recipe), _replaced(plain, recipe)
         values = trial.fitted(recipe)
     except RetrievalError as error:
-        return Tried(stages, changed, problem=str(error))
+        return Tried(stages, changed, problem=str(error), replaces=replaces)
     value = statistics.fmean(values.values())
-    return Tried(stages, changed, value, value - statistics.fmean(base.values()))
+    return Tried(stages, changed, value, value - statistics.fmean(base.values()), replaces=replaces)
 
 
-def _chosen(tried: Sequence[Tried], wanted: tuple[str, ...], report: int) -> list[Tried]:
+def _replaced(plain: Recipe, changed: Recipe) -> tuple[str, ...]:
+    """The stages of which a recipe holds one, where the changed recipe holds another, or none."""
+    pairs = (
+        (plain.composer, changed.composer), (plain.correction, changed.correction), (plain.fuser, changed.fuser),
+    )  # fmt: skip
+    return tuple(str(own) for own, other in pairs if own is not None and own != other)
+
+
+def _corrects_anew(plain: Recipe, tried: Tried) -> bool:
+    """Whether a change that can be searched with has another correction in the place of the recipe's own."""
+    return tried.value is not None and bool(tried.stages) and str(plain.correction) in tried.replaces
+
+
+def _chosen(plain: Recipe, every: Sequence[Tried], wanted: tuple[str, ...], report: int) -> list[Tried]:
     """What is judged on the other half: all that was asked for, and the best of the fitting half, best first.
 
-    Of two transforms in both orders only the better one goes on: the other would be nearly the same test again.
+    Of two transforms in both orders only the better one goes on: the other would be nearly the same test again. The
+    recipe without its correction goes on beside anything that replaces this, over and above the best.
     """
+    tried = [t for t in every if t.stages]
     able = sorted((t for t in tried if t.value is not None), key=lambda t: -(t.difference or 0))
     orders = {frozenset(t.stages): t for t in reversed(able)}
     able = [t for t in able if orders[frozenset(t.stages)] is t]
     asked = [t for t in able if len(t.stages) == 1 and t.stages[0] in wanted]
     best = [t for t in able if t not in asked][: report if not wanted else max(0, report - len(asked))]
+    if any(_corrects_anew(plain, t) for t in (*asked, *best)):
+        best += [t for t in every if not t.stages and t.value is not None]
     return sorted([*asked, *best], key=lambda t: -(t.difference or 0))
 
 
@@ -203,11 +243,12 @@ def _reported(
     before = trial.held_out(plain)
     compared: list[Comparison] = []
     for place, recipe in enumerate(recipes):
-        on_step(f"judging {','.join(chosen[place].stages)}", place, len(chosen))
+        on_step(f"judging {named(chosen[place].stages, chosen[place].replaces)}", place, len(chosen))
         compared.append(compare(before, trial.held_out(recipe), trial.metric, seed=seed))
     corrected = holm([c.p for c in compared])
     costs = _costs(trial, [plain, *recipes])
     shape = trial.geometry(plain)
+    bare = next((c.mean_b for t, c in zip(chosen, compared, strict=True) if not t.stages), None)
     rows = []
     for place, (t, recipe, found) in enumerate(zip(chosen, recipes, compared, strict=True)):
         after = trial.held_out(recipe)
@@ -223,6 +264,8 @@ def _reported(
             transductive=recipe.transductive,
             found_by_words=recipe.sources[0].view == "visual" and any(s.split(":")[0] in WORDED for s in t.stages),
             verdict="",
+            replaces=t.replaces,
+            without=bare if _corrects_anew(plain, t) else None,
         )
         rows.append(replace(row, verdict=verdict(row, costs[0], shape)))
     return Fixed(
@@ -259,7 +302,7 @@ def _costs(trial: Trial, recipes: Sequence[Recipe]) -> list[Cost]:
 
 def verdict(row: Row, plain: Cost, shape: Geometry | None) -> str:
     """One sentence: what the change does, how sure that is, and what it costs."""
-    found, name = row.comparison, ",".join(row.stages)
+    found, name = row.comparison, named(row.stages, row.replaces)
     moved = f"{found.metric} from {found.mean_a:.3f} to {found.mean_b:.3f}"
     sure = f"95 % interval of the difference {found.low:+.3f} to {found.high:+.3f}, p = {row.p_holm:.4f} after Holm"
     cost = _spoken(row.cost, plain)
@@ -272,6 +315,8 @@ def verdict(row: Row, plain: Cost, shape: Geometry | None) -> str:
         said = f"{name} changes nothing that {found.queries} queries can show: {moved} ({sure}); {_unseen(row)}" + (
             f"; it {cost}" if cost else ""
         )
+    if row.without is not None:
+        said += f"; with no correction at all {found.metric} is {row.without:.3f}"
     if row.transductive:
         said += "; transductive: it saw all test queries at once, which a search of one query cannot"
     if row.found_by_words:

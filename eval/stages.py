@@ -19,7 +19,7 @@ COMMAND = "python -m eval stages --markdown > docs/stages.md"
 GRAMMAR = (
     "ENCODER@VIEW+ENCODER@VIEW...,STAGE:ARGUMENT:ARGUMENT...,STAGE...",
     "VIEW is visual, text, joint or all (all where @VIEW is left out); `python -m models list` names encoders.",
-    "STAGE: transforms first, then composer, correction, fuser, rerankers. ARGUMENT: a number, or left out.",
+    "STAGE: transforms, then composer, correction, fuser, rerankers. ARGUMENT: a number, or left out. MODEL: a name.",
 )
 MARKDOWN_SAYS = (
     "`python -m eval stages NAME` says the same of one stage. Reference queries are a dataset's `bank.jsonl` in an",

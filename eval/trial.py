@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,11 @@ TIMED = 32  # queries that a time is taken over
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a recipe makes of the space: distance of the centres of pictures and words, and its hubs."""
+    """What a recipe makes of the space: distance of the centres of pictures and words, and its hubs.
+
+    `hubness` is the skewness of how often items are among the first ten of the queries' rankings, `never` the share of
+    items that are among none.
+    """
 
     gap: float | None
     hubness: float
@@ -125,27 +129,31 @@ class Trial:
         return 4.0 * self.shelf.library.card(encoder).dim * rows / items if items else 0.0
 
     def geometry(self, recipe: Recipe) -> Geometry | None:
-        """What a recipe makes of the space of its first encoder, before reranking; the held-out queries ask."""
+        """What a recipe makes of the space of its first encoder, before reranking; the held-out queries ask.
+
+        Items are counted in rankings as searches give them: what a query excludes, or its filter leaves out, is not
+        in its ranking.
+        """
         from mmretrieval import geometry
+        from mmretrieval.recipe import first_alone
         from mmretrieval.spaces import Space
-        from mmretrieval.store.corrected import CorrectedStore, dots
         from mmretrieval.store.exact import ExactStore
 
-        source = recipe.sources[0]
-        posed = self.engines[2].posed(source.encoder, recipe, self.held.queries)
-        space = posed.space
+        engine, source = self.engines[2], recipe.sources[0]
+        space = engine.spaces.get(source.encoder, recipe)
         if not isinstance(space, Space) or not isinstance(space.store, ExactStore):
             return None
         matrices = space.store.matrices
         gap = None
         if {"visual", "text"} <= matrices.keys():
             gap = float(np.linalg.norm(geometry.centroid_gap(matrices["visual"].rows, matrices["text"].rows)))
-        view = source.view if source.view != "all" else space.views[0]
-        rows = np.asarray(posed.rows, dtype=np.float32)
-        scored = isinstance(space.store, CorrectedStore)
-        scores = space.store.corrected(view, rows) if scored else dots(rows, matrices[view].rows)  # type: ignore[union-attr]
-        top = np.argpartition(-scores, min(10, scores.shape[1] - 1), axis=1)[:, :10]
-        counts = np.bincount(top.ravel(), minlength=scores.shape[1]).astype(np.float64)
+        views = space.views if source.view == "all" else (source.view,)
+        # What a shared library holds beside this corpus is no query's to find.
+        findable = sorted({i for view in views for i in matrices[view].ids if i in self.shelf.entries})
+        places = {ident: place for place, ident in enumerate(findable)}
+        run = engine.rank(self.held.queries, replace(first_alone(recipe), rerankers=()), k=10)
+        found = [places[hit.id] for ranking in run.rankings for hit in ranking.hits]
+        counts = np.bincount(np.array(found, dtype=np.int64), minlength=len(places)).astype(np.float64)
         spread = counts.std()
         skew = float((((counts - counts.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
         return Geometry(gap, skew, float((counts == 0).mean()))

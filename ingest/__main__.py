@@ -123,7 +123,8 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
         print(f"  transforms: {said} (a cache: they are fitted again where they are gone)", file=people)
     for held in state.recipe_indexes:
         size = f"{held.items} items, {held.bytes / 1e6:.1f} MB"
-        stands = "fresh" if held.fresh else "stale: searches scan; `python -m ingest index --recipe` builds it anew"
+        anew = "searches scan; `python -m ingest index --recipe` builds it anew"
+        stands = f"{held.problem}: {anew}" if held.problem else "fresh"
         print(f"  index of {held.recipe}: {size}, {stands}", file=people)
     for failure in failures:
         print(f"  failed: {failure.path}: {failure.reason}", file=people)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,7 @@ class Engine:
         for stage in chosen.rerankers:
             if self.strangers and stage.model and not catalog.is_plain(stage.model):
                 raise BadRecipe(f"{stage}: only models that the catalogue names can be used here, without options")
-        depth = depth if depth is not None else max([DEPTH, *(int(s.arguments[0]) for s in chosen.rerankers)])
-        if not 1 <= k <= depth:
-            raise BadQuery(f"k = {k} is outside 1..{depth}, the depth of the search: ask for a greater depth")
+        depth = _depth(chosen, k, depth)
         asked = [_checked(query) for query in queries]
         cards = [self.library.card(s.encoder) for s in chosen.sources]
         late_space.refuse(cards, chosen)
@@ -223,6 +222,17 @@ class Shown:
         item = self.items.get(self.ids[place])
         said = "" if item is None else hashlib.sha256(item.text.encode()).hexdigest()
         return f"{self.ids[place]}:{said}:{self.library.settings.key}:{self.pixels}"
+
+
+def _depth(recipe: Recipe, k: int, depth: int | None) -> int:
+    """How far lists are searched: as far as is asked for, or as the recipe needs. Raises BadQuery where k cannot be."""
+    depth = depth if depth is not None else max([DEPTH, *(int(s.arguments[0]) for s in recipe.rerankers)])
+    for name, count in (("k", k), ("depth", depth)):
+        if not isinstance(count, Integral):
+            raise BadQuery(f"{name} = {count!r} is not a whole number: it counts items")
+    if not 1 <= k <= depth:
+        raise BadQuery(f"k = {k} is outside 1..{depth}, the depth of the search: ask for a greater depth")
+    return depth
 
 
 def _checked(query: Query) -> Query:

@@ -102,6 +102,7 @@ def pick(table: Mapping[str, T], name: str, what: str) -> T:
     """The row called `name`; an unknown name raises UnknownName with the nearest ones and all there are."""
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
+    lower = {known.lower(): known for known in table}
+    near = [lower[known] for known in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     raise UnknownName(f"no {what} is called {name!r}.{hint} There are: {', '.join(sorted(table)) or 'none'}.")

@@ -13,11 +13,12 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmretrieval import saved
+from mmretrieval.errors import LibraryError
 from mmretrieval.provenance import versions
 from mmretrieval.store.materialised import ABOUT
 
@@ -48,6 +49,8 @@ class Fits:
 
     def __init__(self, library: Library) -> None:
         self.library = library
+        # Why fits of this process are not on disk, by the folders that they should be in.
+        self.unkept: dict[Path, str] = {}
 
     def fit(
         self,
@@ -70,20 +73,31 @@ class Fits:
             made = run(reference, *stage.arguments)
         about = {**facts, "stage": str(stage), "after": [str(s) for s in after], "items": held}
         about |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
+        self._keep(folder, made, about)
+        return made
+
+    def _keep(self, folder: Path, made: Any, about: Mapping[str, Any]) -> None:
         try:
             saved.save(folder, made, about)
-            self._make_room(folder)
         except OSError as error:
+            self.unkept[folder] = error.strerror or str(error)
             if folder.parent not in _warned:
                 _warned.add(folder.parent)
                 logger.warning(
                     "the fit of %s could not be kept in %s (%s): it is fitted again whenever it is needed; make room "
                     "there, or make the folder writable (said once)",
-                    stage, folder.parent, error.strerror or error,
+                    about["stage"], folder.parent, self.unkept[folder],
                 )  # fmt: skip
-        else:
-            _warned.discard(folder.parent)
-        return made
+            return
+        self.unkept.pop(folder, None)
+        _warned.discard(folder.parent)
+        try:
+            self._make_room(folder)
+        except OSError as error:
+            logger.warning(
+                "the fit of %s is kept, but earlier ones could not be removed from %s (%s)",
+                about["stage"], folder.parent, error.strerror or error,
+            )  # fmt: skip
 
     def restored(self, transforms: Sequence[Stage], facts: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """All fits of a recipe's transforms from disk, or None where one is missing."""
@@ -94,6 +108,17 @@ class Fits:
             made.append(value)
         return tuple(made)
 
+    def check_kept(self, transforms: Sequence[Stage], facts: Mapping[str, Any]) -> None:
+        """Raises LibraryError unless the fits of all of a recipe's transforms can be read from disk."""
+        for place, stage in enumerate(transforms):
+            folder = self.folder(stage, transforms[:place], facts)
+            if saved.restore(folder) is None:
+                raise LibraryError(
+                    f"the fit of {stage} could not be kept in {folder.parent} "
+                    f"({self.unkept.get(folder, 'it cannot be read there')}), and without it no search could use the "
+                    "index: make room there, or make the folder writable, and build the index again"
+                )
+
     def folder(self, stage: Stage, after: Sequence[Stage], facts: Mapping[str, Any]) -> Path:
         """Where the fit of a stage after others is kept."""
         return self.library.path / FOLDER / f"{facts['space']}-{digest(facts, [*after, stage])}"
@@ -101,8 +126,9 @@ class Fits:
     def _make_room(self, newest: Path) -> None:
         """Removes what belongs to earlier states of the library or to other code, then the longest unused."""
         for left in newest.parent.glob(".*"):
-            if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process has just put it in its place
+                if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
         kept = {}
         for folder in kept_in(self.library.path):
             if folder != newest and is_stale(folder / saved.VALUE, self.library):

@@ -182,7 +182,7 @@ def _source(piece: str, text: str) -> Source:
     if not encoder:
         raise BadRecipe(f"recipe {text!r}: {piece!r} names no encoder before the @")
     if view not in SEARCHED_VIEWS:
-        near = difflib.get_close_matches(view, SEARCHED_VIEWS, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(view.lower(), SEARCHED_VIEWS, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise BadRecipe(f"recipe {text!r}: {view!r} is not a view, use {', '.join(SEARCHED_VIEWS)}{hint}")
     return Source(str(catalog.parse_spec(encoder)), view)  # type: ignore[arg-type]  # checked against SEARCHED_VIEWS just above
@@ -195,7 +195,7 @@ def _stage(piece: str, text: str) -> tuple[int, Stage]:
             modelled = name in READERS or name in TARGETED
             return place, (_modelled if modelled else _plain)(name, raw, table[name], text)
     known = [n for _, table, _ in SLOTS for n in table]
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise BadRecipe(f"recipe {text!r}: no stage is called {name!r}.{hint} There are: {', '.join(known)}.")
 

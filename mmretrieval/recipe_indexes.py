@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmretrieval import fits
+from mmretrieval import fits, saved
 from mmretrieval.errors import BadRecipe, LibraryBusy, LibraryError, StoreError
 from mmretrieval.fits import Fits, digest, is_stale
 from mmretrieval.library.index import OPTIMISE_FROM
@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecipeIndex:
-    """An index of transformed items on disk; a stale one serves no search until it is built anew."""
+    """An index of transformed items on disk; one that is not fresh serves no search until it is built anew.
+
+    `problem` says why it is not: the library, or the code, has changed since ("stale"), what its queries go through is
+    gone ("fit missing"), or it cannot be read ("spoilt").
+    """
 
     recipe: str
     items: int
     bytes: int
     fresh: bool
+    problem: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +85,10 @@ class RecipeIndexes:
     ) -> int:
         """Builds the index of a recipe's items, and removes those of earlier states; gives the number of items.
 
-        Where a process has the index of this very state open, that one is whole, and is left as it is.
+        Where a process has the index of this very state open, that one is whole, and is left as it is. Raises
+        LibraryError where a fit that its queries would go through is not on disk: no search could use it.
         """
+        self.fits.check_kept(recipe.transforms, facts)
         folder = self._folder(recipe, facts)
         names = [self.fits.folder(s, recipe.transforms[:i], facts).name for i, s in enumerate(recipe.transforms)]
         composer = [] if recipe.composer == Stage(DEFAULT_COMPOSER) else [str(recipe.composer)]
@@ -147,10 +154,16 @@ def listed(library: Library) -> tuple[RecipeIndex, ...]:
             about = json.loads(file.read_text(encoding="utf-8"))
             recipe, items, needed = str(about["recipe"]), int(about["items"]), list(about["fits"])
         except (OSError, ValueError, LookupError, TypeError):  # spoilt, or of an older form: it serves nobody
-            recipe, items, needed = folder.name, 0, []
-        whole = all((library.path / fits.FOLDER / name).is_dir() for name in needed)
-        found.append(RecipeIndex(recipe, items, size, whole and not is_stale(file, library)))
+            found.append(RecipeIndex(folder.name, 0, size, False, "spoilt"))
+            continue
+        problem = "stale" if is_stale(file, library) else "" if _held(library, needed) else "fit missing"
+        found.append(RecipeIndex(recipe, items, size, not problem, problem))
     return tuple(sorted(found, key=lambda index: (index.recipe, not index.fresh)))
+
+
+def _held(library: Library, needed: Sequence[str]) -> bool:
+    """Whether all the fits that an index needs are there; of an index without transforms none are."""
+    return all((library.path / fits.FOLDER / name / saved.VALUE).is_file() for name in needed)
 
 
 def refuse_to_materialise(card: Card, recipe: Recipe) -> None:

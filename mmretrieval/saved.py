@@ -86,13 +86,19 @@ def remove(folder: Path) -> bool:
 
 def used(folder: Path) -> float:
     """When a saved value was last used, in seconds since 1970; 0 where it is gone."""
-    file = folder / VALUE
-    return file.stat().st_mtime if file.exists() else 0.0
+    try:
+        return (folder / VALUE).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def size(folder: Path) -> int:
-    """How many bytes a saved value takes."""
-    return sum(file.stat().st_size for file in folder.glob("*"))
+    """How many bytes a saved value takes: those of what is left, where another process is removing it."""
+    total = 0
+    with suppress(FileNotFoundError):
+        for file in folder.iterdir():
+            total += file.stat().st_size
+    return total
 
 
 @cache

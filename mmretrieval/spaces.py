@@ -308,11 +308,14 @@ class Spaces:
         """Builds an index over a space as a recipe transforms it, and removes those of earlier states.
 
         Gives the number of items. Of corrections only `nnn` can be part of an index, as one more entry of each row.
-        Raises BadRecipe for another one, and for a recipe that changes no item.
+        Raises BadRecipe for another one, and for a recipe that changes no item; LibraryError where the fits that its
+        queries would go through could not be kept.
         """
         encoder = catalog.load(spec)
         refuse_to_materialise(encoder.card, recipe)
         with self._lock:
+            # What queries go through is read from disk: transforms kept in memory may be of an earlier state.
+            self._fits.pop((spec, recipe.transforms, recipe.composer, recipe.correction), None)
             fitted = self._fitted(spec, encoder, recipe)
         items: Mapping[View, Matrix] = fitted.store.matrices
         if isinstance(fitted.store, CorrectedStore):

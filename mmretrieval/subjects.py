@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmretrieval.diagnostics.subject import Questions, Subject
+from mmretrieval.embedding import views_of
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadRecipe, UnknownName
 from mmretrieval.geometry import unit
@@ -43,18 +44,48 @@ def of_library(
     classes: str = "",
     seed: int = 0,
 ) -> Subject:
-    """A library's space as a recipe's encoder, view and transforms make it; a second encoder becomes its rival.
+    """A library's space as a recipe's encoder, view and transforms make it; a second encoder is its rival.
 
     Without `questions` the items' own words ask for their items: at most 2,000 of them, drawn by `seed`. `classes` is
     the key of the items' metadata that says what class an item is of. `engine` brings a bank of its own (it must be
     exact); by default it is that of generic captions. What comes after the transforms of a recipe does not count here.
-    Raises BadRecipe for a late-interaction encoder, which has no one row for an item.
+    Raises BadRecipe for a late-interaction encoder, which has no one row for an item, and for a view that the encoder
+    does not make, or that no item has.
     """
     chosen = parse(recipe)
     engine = engine or Engine(library, exact=True)
     named = _classes(library, classes) if classes else {}
-    seen = [_seen(engine, source, chosen, questions, named, seed) for source in chosen.sources[:2]]
+    for source in compared(chosen):
+        _there(library, source)
+    seen = [_seen(engine, source, chosen, questions, named, seed) for source in compared(chosen)]
     return replace(seen[0], rival=seen[1]) if len(seen) > 1 else seen[0]
+
+
+def compared(recipe: Recipe) -> tuple[Source, ...]:
+    """The sources that a subject is of: the recipe's first, and the first of another encoder, if there is one.
+
+    Two views of one encoder are one space, which has nothing to say against itself.
+    """
+    first = recipe.sources[0]
+    return (first, *[source for source in recipe.sources if source.encoder != first.encoder][:1])
+
+
+def _there(library: Library, source: Source) -> None:
+    """Refuses a view that the encoder does not make, or of which the library has no vector."""
+    card = library.card(source.encoder)
+    able = views_of(card)
+    if source.view != "all" and source.view not in able:
+        raise BadRecipe(f"{source}: {card.name} makes no {source.view} view, only {', '.join(able)}")
+    if card.multi:
+        return
+    held = [view for view, matrix in library.matrices(source.encoder).items() if len(matrix.ids)]
+    if not held:
+        raise BadRecipe(f"{source}: no item of this library has a vector of {card.name}: add pictures with captions")
+    if source.view != "all" and source.view not in held:
+        raise BadRecipe(
+            f"{source}: no item of this library has a {source.view} vector of {card.name}: take "
+            f"{' or '.join(f'{source.encoder}@{view}' for view in held)}, or add items that have one"
+        )
 
 
 def _seen(

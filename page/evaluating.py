@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from eval import plots
+from eval.fixing import named
 from eval.metrics import METRICS
 from mmretrieval.errors import DatasetError, RetrievalError, pick
 from mmretrieval.findings import Finding, Plot, Trace
@@ -204,11 +205,17 @@ def _flag(row: Mapping[str, Any]) -> str:
 def _verdict(row: Mapping[str, Any]) -> str:
     """The verdict, the change that it begins with set apart."""
     name, text = ",".join(row["stages"]), row["verdict"]
-    return f"<code>{escape(name)}</code>{escape(text[len(name) :])}" if text.startswith(name) else escape(text)
+    apart = bool(name) and text.startswith(name)
+    return f"<code>{escape(name)}</code>{escape(text[len(name) :])}" if apart else escape(text)
+
+
+def _name(change: Mapping[str, Any]) -> str:
+    """What a change is called; reports of an older form do not say what it replaces."""
+    return named(change["stages"], change.get("replaces", ()))
 
 
 def _button(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    about = f"Compare {','.join(row['stages'])} with the recipe as it is"
+    about = f"Compare {_name(row)} with the recipe as it is"
     return (
         f'<button type="button" class="mm-try" data-try="compare" data-recipe="{escape(record["recipe"])}" '
         f'data-changed="{escape(row["recipe"])}" aria-label="{escape(about)}">Compare</button>'
@@ -222,7 +229,7 @@ def _held_out(record: Mapping[str, Any]) -> str:
     ]
     for row in record["rows"]:
         c = row["comparison"]
-        name = ",".join(row["stages"]) + (" (transductive)" if row["transductive"] else "")
+        name = _name(row) + (" (transductive)" if row["transductive"] else "")
         difference = f"{c['difference']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}]"
         numbers = f"{c['mean_b']:.3f}", difference, f"{row['p_holm']:.4f}", _smallest(row["smallest"])
         cells.append((name, *numbers, *_cost(row["cost"])))
@@ -242,8 +249,8 @@ def _cost(cost: Mapping[str, float]) -> tuple[str, str]:
 def _tried(record: Mapping[str, Any]) -> str:
     able = sorted((t for t in record["tried"] if t["value"] is not None), key=lambda t: -t["difference"])
     cells: list[tuple[object, ...]] = [("(as it is)", f"{record['plain_fitting']:.3f}", "", "")]
-    cells += [(",".join(t["stages"]), f"{t['value']:.3f}", f"{t['difference']:+.3f}", "") for t in able]
-    cells += [(",".join(t["stages"]), "", "", t["problem"]) for t in record["tried"] if t["value"] is None]
+    cells += [(_name(t), f"{t['value']:.3f}", f"{t['difference']:+.3f}", "") for t in able]
+    cells += [(_name(t), "", "", t["problem"]) for t in record["tried"] if t["value"] is None]
     heads = ("change", record["metric"], "difference", "why not")
     some = len(heads) if len(able) < len(record["tried"]) else len(heads) - 1
     return table("", heads[:some], [c[:some] for c in cells], numbers=(1, 2))
@@ -260,7 +267,7 @@ def _plot(page: Page, record: Mapping[str, Any]) -> str:
         traces=(
             Trace(
                 "held-out queries",
-                tuple(",".join(row["stages"]) for row in record["rows"]),
+                tuple(_name(row) for row in record["rows"]),
                 tuple(c["difference"] for c in compared),
                 "points",
                 tuple(c["low"] for c in compared),

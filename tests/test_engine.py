@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ from mmretrieval.errors import BadQuery, BadRecipe, UnknownName
 from mmretrieval.filters import Condition, parse_filter
 from mmretrieval.library import Library
 from mmretrieval.recipe import parse
+from mmretrieval.search import CORRECTIONS
 from mmretrieval.transforms import TRANSFORMS
 from mmretrieval.types import Content, Part, Query, Transform
 
+ROOT = Path(__file__).parents[1]
 SAID = ["a red fox", "two red foxes", "a blue whale", "the tall lighthouse", "an old bridge", "fox and whale"]
 
 
@@ -233,6 +236,30 @@ def test_five_lines_for_a_notebook(library: Library) -> None:
     assert opened.search(image=drawing(7), recipe="hashing@visual", k=1).hits[0].score == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("more", "kind", "says"),
+    [
+        ({"k": 1.5}, BadQuery, r"k = 1\.5 .* whole number"),
+        ({"k": "3"}, BadQuery, r"k = '3' .* whole number"),
+        ({"k": None}, BadQuery, r"k = None .* whole number"),
+        ({"k": 0}, BadQuery, r"k = 0 is outside"),
+        ({"recipe": ""}, BadRecipe, "names no encoder"),
+        ({"recipe": " "}, BadRecipe, "names no encoder"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_in_words(
+    library: Library, more: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        library.search("fox", **more)
+    assert len(library.search("fox", k=np.int64(3)).hits) == 3
+
+
+def test_a_depth_is_a_whole_number(engine: Engine) -> None:
+    with pytest.raises(BadQuery, match=r"depth = 20\.5 is not a whole number"):
+        engine.rank([words("fox")], "hashing", 3, depth=20.5)  # type: ignore[arg-type]
+
+
 def test_two_centred_spaces_are_each_fitted_once(
     tmp_path: Path, second_encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,3 +339,16 @@ def test_an_encoder_of_another_revision_is_not_answered_with_silence(
         made.search("fox")
     ingest(made, (), encoders=("hashing",), workers=1)
     assert len(made.search("fox").hits) == 1
+
+
+def test_csls_gives_the_order_of_half_nnn_within_one_view_alone(engine: Engine) -> None:
+    asked = [words(said) for said in (*SAID, "fox", "whale", "the sea", "a bridge that is tall and red")]
+
+    def orders(recipe: str) -> list[list[str]]:
+        return [[hit.id for hit in ranking.hits] for ranking in engine.rank(asked, recipe, 12).rankings]
+
+    for view in ("visual", "text"):
+        assert orders(f"hashing@{view},csls:2") == orders(f"hashing@{view},nnn:2:0.5")
+    assert orders("hashing@all,csls:2") != orders("hashing@all,nnn:2:0.5")
+    assert "within one view the order is that of nnn:k:0.5" in CORRECTIONS["csls"].promise
+    assert "within one view the order is that of nnn:k:0.5" in (ROOT / "docs" / "stages.md").read_text()

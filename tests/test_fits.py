@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -144,6 +145,58 @@ def test_a_fit_that_cannot_be_kept_is_spoken_of_once(
     (said,) = [record.getMessage() for record in caplog.records]
     assert "the fit of center could not be kept" in said and "No space left on device" in said
     assert str(library.path / fits.FOLDER) in said and "make room" in said and "writable" in said
+
+
+@pytest.mark.parametrize("moment", ["while it is sized", "while it is looked at", "when it takes its place"])
+def test_what_another_process_removes_meanwhile_is_no_trouble(
+    library: Library,
+    fitted: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    moment: str,
+) -> None:
+    first = fitted(BITS[0])
+    doomed = first.with_name(".half-written") if moment == "when it takes its place" else first
+    doomed.mkdir(exist_ok=True)
+    watched = {"while it is sized": first / "arrays.npz", "while it is looked at": first / saved.VALUE}
+    stat, gone = Path.stat, False
+
+    def removed_meanwhile(path: Path, **more: bool) -> os.stat_result:
+        nonlocal gone
+        if gone or path != watched.get(moment, doomed):
+            return stat(path, **more)
+        gone = True
+        told = None if moment == "while it is sized" else stat(path, **more)  # it is there, and then no more
+        shutil.rmtree(doomed)
+        return told or stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", removed_meanwhile)
+    with caplog.at_level(logging.WARNING, logger="mmretrieval.fits"):
+        second = fits_anew(library, BITS[1])
+    monkeypatch.undo()
+    assert [record.getMessage() for record in caplog.records] == []
+    assert gone and not doomed.exists() and second in kept_in(library.path)
+
+
+def fits_anew(library: Library, bits: int) -> Path:
+    before = set(kept_in(library.path))
+    found(Engine(library, exact=True), f"hashing@text,binary:{bits}")
+    (made,) = set(kept_in(library.path)) - before
+    return made
+
+
+def test_a_fit_is_kept_though_no_room_could_be_made(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def denied(*_: object) -> None:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(saved, "size", denied)
+    with caplog.at_level(logging.WARNING, logger="mmretrieval.fits"):
+        found(Engine(library, exact=True), "hashing@text,center")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the fit of center is kept" in said and "could not be removed" in said and "Permission denied" in said
+    assert len(kept_in(library.path)) == 1
 
 
 def test_a_slow_fit_says_that_it_goes_on_and_a_quick_one_says_nothing(

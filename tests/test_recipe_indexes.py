@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from kept_fits import add, words_library
 
+from mmretrieval import saved
+from mmretrieval.errors import LibraryError
 from mmretrieval.fits import FOLDER
 from mmretrieval.library import Library
 from mmretrieval.library.locks import FolderLock
@@ -132,15 +135,44 @@ def test_a_lock_that_was_removed_while_another_waited_guards_nothing(tmp_path: P
 
 def test_the_list_tells_fresh_from_stale(library: Library) -> None:
     (index,) = listed(library)
-    assert (index.recipe, index.items, index.fresh) == ("hashing,center", 6, True)
+    assert (index.recipe, index.items, index.fresh, index.problem) == ("hashing,center", 6, True, "")
     assert index.bytes > 0
     (kept,) = (library.path / FOLDER).iterdir()
     kept.rename(library.path / "aside")
-    assert [i.fresh for i in listed(library)] == [False], "its queries cannot be transformed"
+    assert [(i.fresh, i.problem) for i in listed(library)] == [(False, "fit missing")], "queries cannot be transformed"
     (library.path / "aside").rename(kept)
     assert [i.fresh for i in listed(library)] == [True]
     add(library, ["one more"])
-    assert [(i.recipe, i.fresh) for i in listed(library)] == [("hashing,center", False)]
+    assert [(i.recipe, i.fresh, i.problem) for i in listed(library)] == [("hashing,center", False, "stale")]
     (about,) = (library.path / "index").glob(f"*~*/{ABOUT}")
     about.write_text(json.dumps({"items": 3}))
-    assert [i.fresh for i in listed(library)] == [False]
+    assert [(i.fresh, i.problem) for i in listed(library)] == [(False, "spoilt")]
+
+
+def test_an_index_that_no_search_could_use_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = words_library(tmp_path / "full")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, library:
+        patched.setattr(saved, "save", full)
+        with pytest.raises(LibraryError, match=r"fit of center could not be kept in .* \(No space left on device\)"):
+            Spaces(library, exact=False).materialise("hashing", RECIPE)
+        assert listed(library) == () and on_disk(library) == []
+        # What rows hold by themselves needs no fit to be searched.
+        assert Spaces(library, exact=False).materialise("hashing", parse("hashing@text,nnn:3")) == 6
+        assert [i.fresh for i in listed(library)] == [True]
+    with library:
+        assert Spaces(library, exact=False).materialise("hashing", RECIPE) == 6
+        assert {i.recipe for i in listed(library) if i.fresh} == {"hashing,center", "hashing,nnn:3:0.75"}
+
+
+def test_an_index_is_built_of_what_its_queries_go_through(library: Library) -> None:
+    """A fit that is gone from disk is made and kept again, though this process remembers what it came to."""
+    spaces = Spaces(library, exact=True)
+    space_of(spaces)
+    shutil.rmtree(library.path / FOLDER)
+    assert [i.problem for i in listed(library)] == ["fit missing"]
+    spaces.materialise("hashing", RECIPE)
+    assert [i.fresh for i in listed(library)] == [True]

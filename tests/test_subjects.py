@@ -14,7 +14,7 @@ from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval import catalog, subjects
 from mmretrieval.engine import Engine
-from mmretrieval.errors import UnknownName
+from mmretrieval.errors import BadRecipe, RetrievalError, UnknownName
 from mmretrieval.geometry import unit
 from mmretrieval.library import Library
 from mmretrieval.subjects import Question, of_library
@@ -83,6 +83,36 @@ def test_the_second_encoder_is_the_rival_of_the_first(library: Library) -> None:
     assert subject.rival is not None
     assert subject.rival.name == f"{whole_encoders.JOINT}@visual"
     assert subject.rival.views["visual"].ids == subject.views["visual"].ids
+
+
+def test_two_views_of_one_encoder_are_no_rivals(library: Library) -> None:
+    alone = of_library(library, "hashing@visual+hashing@text")
+    assert alone.rival is None and alone.name == "hashing@visual"
+    third = of_library(library, f"hashing@visual+hashing@text+{whole_encoders.JOINT}@text").rival
+    assert third is not None and third.name == f"{whole_encoders.JOINT}@text"
+
+
+def test_a_view_that_is_not_there_is_refused_in_words(library: Library, tmp_path: Path) -> None:
+    for recipe in ("hashing@joint", f"{whole_encoders.JOINT}@visual+hashing@joint"):
+        with pytest.raises(BadRecipe, match="^hashing@joint: hashing makes no joint view, only visual, text$"):
+            of_library(library, recipe)
+    drawing(1).save(tmp_path / "only.png")
+    plain = Library.create(tmp_path / "plain", ["hashing"])
+    with pytest.raises(
+        BadRecipe, match="^hashing@all: no item of this library has a vector of hashing: add pictures with captions$"
+    ):
+        of_library(plain, "hashing")
+    assert ingest(plain, walk([tmp_path / "only.png"]), workers=1).failed == 0
+    with pytest.raises(BadRecipe, match="^hashing@text: no item .* has a text vector of hashing: take hashing@visual,"):
+        of_library(plain, "hashing@text")
+    assert of_library(plain, "hashing").searched == "visual"
+
+
+def test_a_search_among_captions_has_no_captions_to_ask_with(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(
+        RetrievalError, match="^hashing@text has no questions to ask: captions cannot ask for themselves"
+    ):
+        of_library(library, "hashing@text").asked()
 
 
 def test_classes_are_a_key_of_the_metadata_and_a_wrong_one_is_refused(library: Library) -> None:

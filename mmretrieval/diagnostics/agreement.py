@@ -16,7 +16,6 @@ from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
 from mmretrieval.findings import Exhibit, Finding, Plot, Trace
 from mmretrieval.geometry import Numbers, directions
-from mmretrieval.types import VIEWS
 
 LEAST = 8
 # The neighbours of Huh et al., and those at which the curve is drawn.
@@ -52,15 +51,15 @@ def agreement(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
       it comes first, and the mean of 1 / its place (Moschella et al. 2023). The same with `_centred`, each anchor's
       cosines less their mean over items; and with `_chance`.
     Intervals are 95 % percentile bootstrap over items. The exhibit has the items whose neighbours differ most, each
-    with its nearest in either space. Raises RetrievalError where there is no rival, and where fewer than 8 items are
-    shared in every view.
+    with its nearest in either space. Where one of the two spaces does not vary, nothing is near, and what compares them
+    is None. Raises RetrievalError where there is no rival, and where fewer than 8 items are shared in every view.
     """
     rival = subject.rival
     if rival is None:
         raise RetrievalError(
-            "agreement compares two encoders on the same items, and only one is given: give a recipe with two encoders "
-            "joined by +, as in lite@visual+clip-b32@visual, or two files of vectors with --only agreement, each one "
-            "encoder's vectors of the same items"
+            "agreement compares two encoders on the same items, and only one is given (two views of one encoder are "
+            "the same vectors): give a recipe with two encoders joined by +, as in lite@visual+clip-b32@visual, or two "
+            "files of vectors with --only agreement, each one encoder's vectors of the same items"
         )
     names = _names(subject, rival)
     seen = [_of_view(subject, rival, view, names, seed, sample) for view in _shared_views(subject, rival)]
@@ -75,8 +74,9 @@ def agreement(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
         sentence=_sentence(seen, names),
         numbers=numbers,
         intervals=intervals,
-        plots=(_curves(seen), _scatter(seen, names), _histogram(seen)),
-        exhibits=tuple(found.exhibit for found in seen),
+        plots=_plots(seen, names),
+        exhibits=tuple(found.exhibit for found in seen if found.exhibit.rows),
+        absent=tuple(_alike(found) for found in seen if not found.exhibit.rows),
         advice=advice,
         stages=stages,
         # The view with the most items stands for all in `n` and `of`; `items` has each.
@@ -114,6 +114,11 @@ class ViewSeen:
     numbers: Mapping[str, float | None]
     intervals: Mapping[str, tuple[float, float]]
 
+    @property
+    def varies(self) -> bool:
+        """Whether both spaces do, so that some items are nearer than others."""
+        return self.numbers["mutual_knn"] is not None
+
 
 def _names(subject: Subject, rival: Subject) -> tuple[str, str]:
     first, second = subject.name or "the first encoder", rival.name or "the second encoder"
@@ -129,6 +134,11 @@ def _shared_views(subject: Subject, rival: Subject) -> list[str]:
     }
     kept = [view for view, count in counts.items() if count >= LEAST]
     if not kept:
+        if subject.of_files:
+            raise RetrievalError(
+                f"the files hold {max(counts.values(), default=0)} rows each, and agreement needs {LEAST}: give files "
+                "of more rows"
+            )
         told = ", ".join(f"{count} in the {view} view" for view, count in counts.items())
         raise RetrievalError(
             f"{subject.name or 'one encoder'} and {rival.name or 'the other'} share {told or 'no view'}, and agreement "
@@ -148,16 +158,18 @@ def _of_view(
     else:
         drawn_ids, of = ids, len(ids)
     rows = {name: np.asarray(m.rows[m.places(drawn_ids)]) for name, m in zip(names, (a, b), strict=True)}
-    drawn = draw(rows, drawn_ids, LEAST, seed, max(len(drawn_ids), 1))
+    drawn = draw(rows, drawn_ids, LEAST, seed, max(len(drawn_ids), 1), subject.more)
     x, y = (directions(drawn.rows[name]) for name in names)
     counts = resamples(len(drawn), seed)
-    near = _neighbours(x, y, seed)
+    cka = _cka(x, y, counts)
+    varies = cka[0]["cka"] is not None
+    near = _neighbours(x, y, seed, varies)
     pairs = similarity.pairs_of(len(x), PAIRS, seed)
     sampled = (similarity.cosines_of(x, pairs), similarity.cosines_of(y, pairs))
     correlated, resampled = similarity.rank_correlation(*sampled, pairs, counts)
     ranked: Measured = {"spearman": correlated}, {} if correlated is None else {"spearman": interval(resampled)}
-    told, alike, anchors, told_apart = _relative(x, y, seed)
-    numbers, intervals = _joined(_cka(x, y, counts), near.measured, ranked, told)
+    told, alike, anchors, told_apart = _relative(x, y, seed, varies)
+    numbers, intervals = _joined(cka, near.measured, ranked, told)
     return ViewSeen(
         view,
         subject.label(view),
@@ -200,7 +212,10 @@ def _cka(x: Numbers, y: Numbers, counts: Counts) -> Measured:
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """What two spaces say of the neighbours of the `asked`: how many of k they share, the nearest in each, by k."""
+    """What two spaces say of the neighbours of the `asked`: how many of k they share, the nearest in each, by k.
+
+    Nobody is asked where one of them does not vary: only the order of ids would tell who is nearest.
+    """
 
     asked: Places
     k: int
@@ -210,12 +225,16 @@ class Near:
     measured: Measured
 
 
-def _neighbours(x: Numbers, y: Numbers, seed: int) -> Near:
+def _neighbours(x: Numbers, y: Numbers, seed: int, varies: bool) -> Near:
     n = len(x)
     asked = np.sort(np.random.default_rng([seed, n, 6]).permutation(n)[:ASKED])
     counts = resamples(len(asked), seed)
     most = (n - 1) // 2
     k, steps = min(K, most), sorted({min(step, most) for step in CURVE})
+    if not varies:
+        none = np.empty(0, dtype=np.int64)
+        told: Measured = {"mutual_knn": None, "mutual_knn_chance": None}, {}
+        return Near(none, k, np.empty(0), (none, none), (), told)
     a, b = (nearest_of(rows[asked], rows, steps[-1], asked).places for rows in (x, y))
     shared = similarity.shared_neighbours(a[:, :k], b[:, :k])
     curve = []
@@ -229,7 +248,7 @@ def _neighbours(x: Numbers, y: Numbers, seed: int) -> Near:
     return Near(asked, k, shared, (a[:, 0], b[:, 0]), tuple(curve), measured)
 
 
-def _relative(x: Numbers, y: Numbers, seed: int) -> tuple[Measured, Numbers, int, int]:
+def _relative(x: Numbers, y: Numbers, seed: int, varies: bool) -> tuple[Measured, Numbers, int, int]:
     """How each item's cosines to the anchors correlate (n,); how many anchors, and items that were told apart."""
     n = len(x)
     shuffled = np.random.default_rng([seed, n, 5]).permutation(n)
@@ -250,6 +269,8 @@ def _relative(x: Numbers, y: Numbers, seed: int) -> tuple[Measured, Numbers, int
             intervals[name + suffix] = interval(means(values, counts))
     m = len(others)
     numbers |= {"relative_hit_chance": 1 / m, "relative_mrr_chance": float((1 / np.arange(1, m + 1)).sum()) / m}
+    if not varies:
+        numbers, intervals = dict.fromkeys(numbers), {}
     return (numbers, intervals), correlations, count, m
 
 
@@ -263,7 +284,8 @@ def _without_self(cosines: Numbers, anchors: Places) -> Numbers:
 
 
 def _differing(ids: Sequence[str], near: Near, alike: Numbers, label: str, names: tuple[str, str]) -> Exhibit:
-    worst = np.lexsort((alike[near.asked], near.shared))[:SHOWN]
+    order = np.lexsort((alike[near.asked], near.shared))
+    worst = order[near.shared[order] < near.k][:SHOWN]  # those that share all are no items that differ
     return Exhibit(
         f"Items that {names[0]} and {names[1]} see most differently by their {label}: the item, its nearest for "
         f"{names[0]}, its nearest for {names[1]}",
@@ -279,6 +301,17 @@ def _differing(ids: Sequence[str], near: Near, alike: Numbers, label: str, names
 
 
 # --- what is shown and said ----------------------------------------------------------------------------------------
+
+
+def _alike(found: ViewSeen) -> str:
+    if not found.varies:
+        return f"By {found.label} one of the two spaces does not vary: no item is nearer than another there."
+    return f"By {found.label} every item that was looked at has the same {found.k} nearest for both."
+
+
+def _plots(seen: Sequence[ViewSeen], names: tuple[str, str]) -> tuple[Plot, ...]:
+    varied = [found for found in seen if found.varies]
+    return (_curves(varied), _scatter(seen, names), _histogram(varied)) if varied else (_scatter(seen, names),)
 
 
 def _curves(seen: Sequence[ViewSeen]) -> Plot:
@@ -344,6 +377,9 @@ def _histogram(seen: Sequence[ViewSeen]) -> Plot:
 def _sentence(seen: Sequence[ViewSeen], names: tuple[str, str]) -> str:
     said = []
     for found in seen:
+        if not found.varies:
+            said.append(f"by {found.label} one of the spaces does not vary, so that no item is nearer than another")
+            continue
         share, (low, high) = found.numbers["mutual_knn"], found.intervals["mutual_knn"]
         chance, cka = found.numbers["mutual_knn_chance"], found.numbers["cka_debiased"]
         assert share is not None and chance is not None
@@ -365,25 +401,28 @@ def _percent(share: float) -> str:
 
 def _advice(seen: Sequence[ViewSeen], names: tuple[str, str], rival: Subject) -> tuple[str, tuple[str, ...]]:
     """Where they see different things, join their lists; where each item is found across, one index could do."""
-    apart = min(seen, key=lambda found: found.numbers["mutual_knn"] or 0.0)
-    hit = min(found.numbers["relative_hit_centred"] or 0.0 for found in seen)
+    varied = [found for found in seen if found.varies]
+    if not varied:
+        return "", ()
+    apart = min(varied, key=lambda found: found.numbers["mutual_knn"] or 0.0)
+    hit = min(found.numbers["relative_hit_centred"] or 0.0 for found in varied)
     share = apart.numbers["mutual_knn"] or 0.0
-    # Files of vectors have no recipe whose stages could be tried.
-    recipe = set(rival.views) <= set(VIEWS)
-    sentences, stages = [], []
+    sentences: list[str] = []
+    stages: list[str] = []
     if share < 0.5:
         sentences.append(
-            f"They name mostly different neighbours by {apart.label}: a recipe of both (joined by +, fused by rrf) may "
-            "find what one alone misses; evaluate it against each."
+            f"They name mostly different neighbours by {apart.label}: both together (joined by + in a recipe) may find "
+            "what one alone misses; evaluate that against each."
         )
-        stages += ["rrf:60"] if recipe else []
     else:
         sentences.append("They name mostly the same neighbours: fusing them can add little, the cheaper one may do.")
     if hit >= 0.5:
+        least = "at least " if len(varied) > 1 and round(hit, 2) < 1 else ""
         sentences.append(
-            f"By their cosines to shared items alone {hit:.0%} of the items or more are found again in the other "
+            f"By their cosines to shared items alone {least}{hit:.0%} of the items are found again in the other "
             "space: a map between them (align) may let a new encoder search the old one's index."
         )
+        # Files of vectors have no recipe whose stages could be tried.
         encoder = rival.name.split(",")[0].split("@")[0].strip()
-        stages += [f"align:{encoder}"] if recipe and encoder and not set(encoder) & set("+ ") else []
+        stages += [f"align:{encoder}"] if not rival.of_files and encoder and not set(encoder) & set("+ ") else []
     return " ".join(sentences), tuple(stages)

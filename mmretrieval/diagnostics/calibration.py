@@ -82,9 +82,10 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
     told = [(kind, _drawn(questions, kind, seed)) for kind in dict.fromkeys(questions.kinds)]
     groups = [g for space, rival in spaces for kind, _ in told for g in _groups(space, rival, kind, seed, sample)]
     if not groups:
+        way = "take a dataset with judgements, or a library whose pictures have captions"
         raise RetrievalError(
             f"fewer than {LEAST} questions of a kind have an answer among the items of {subject.name or 'this space'}: "
-            "take a dataset with judgements, or a library whose pictures have captions"
+            f"{'give files of more rows' if subject.of_files else way}"
         )
     measured = [_measured(group, seed) for group in groups]
     measured += [_nulls(space, rival) for space, rival in spaces]

@@ -118,8 +118,8 @@ def _space(rows: AnyRows, items: int, seed: int) -> Space:
     _, first = np.unique(unit.astype(np.float32), axis=0, return_index=True)
     if len(first) < items:
         raise RetrievalError(
-            f"{len(first)} items have vectors of their own, the others are copies, and this needs at least {items}: "
-            "add items, or look at a larger sample"
+            f"{len(first)} different vectors are there, the others are copies, and this needs at least {items}: look "
+            "at more items"
         )
     distinct, chance = unit[np.sort(first)], np.random.default_rng([seed, len(first), 8])
     return _shares([distinct[np.sort(chance.choice(len(distinct), size=items, replace=False))] for _ in range(DRAWS)])
@@ -167,12 +167,13 @@ def _limits_plot(dims: tuple[int, ...], limits: tuple[int, ...]) -> Plot:
         traces.append(Trace("most that geometry allows", tuple(bounded), most, mark="points"))
     return Plot(
         "critical",
-        "Documents all of whose pairs some query finds",
+        "Documents all of whose pairs descent found queries for",
         "dimensions (count)",
         "documents (count, critical n)",
         tuple(traces),
-        note="Vectors placed freely by gradient descent. From 4 dimensions on geometry sets no limit (points on a "
-        "moment curve serve any number), so the curves are what descent finds.",
+        note="Documents and a query for each pair, placed freely by gradient descent. Other queries may find the pairs "
+        "of more: from 4 dimensions on geometry sets no limit (points on a moment curve serve any number), so the "
+        "curves are what descent finds.",
     )
 
 
@@ -213,12 +214,13 @@ def _sentence(
     label, share = subject.label(subject.searched), numbers["any.share"] or 0.0
     dim = seen.rows.shape[1]
     said = (
-        f"Vectors of {dims[-1]} numbers placed freely by gradient descent let every pair of up to "
-        f"{numbers[f'free.critical_{dims[-1]}']:.0f} documents be the first two of some query. Of {items} of these "
+        f"Gradient descent, which placed documents and a query for each pair freely in {dims[-1]} dimensions, found "
+        f"queries for every pair of up to {numbers[f'free.critical_{dims[-1]}']:.0f} documents; that is its own limit, "
+        f"and other queries may find the pairs of more. Of {items} of these "
         f"{label} ({DRAWS} random draws), "
     )
     every = "every pair is" if share == 1.0 else f"{share:.0%} of the pairs are"
-    said += f"{every} so for some query with all {dim} numbers, and already with {numbers['any.axes']:.0f} "
+    said += f"{every} the first two of some query with all {dim} numbers, and already with {numbers['any.axes']:.0f} "
     said += "of their principal axes"
     free = numbers["free.axes"]
     placed_in = f"{free:.0f}" if free is not None else f"more than {dims[-1]}"

@@ -72,8 +72,8 @@ def dimension(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
     spreads_by_view, numbers, intervals, scales = _views(subject, seed, sample)
     if subject.searched not in spreads_by_view:
         raise RetrievalError(
-            f"the searched view {subject.searched} has fewer than {LEAST} distinct vectors, and this needs at least "
-            f"{LEAST}: add items"
+            f"fewer than {LEAST} {subject.label(subject.searched)} have a vector of their own, and this needs at least "
+            f"{LEAST}: {'give files of more rows' if subject.of_files else 'add items'}"
         )
     searched = spreads_by_view[subject.searched]
     ordering = Ordering.of(len(searched.seen), sample)

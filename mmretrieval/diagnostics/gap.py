@@ -15,7 +15,7 @@ from mmretrieval.diagnostics import gap_plots, shift, spectrum
 from mmretrieval.diagnostics.gap_words import advice, sentence
 from mmretrieval.diagnostics.sampling import RESAMPLES, chosen, interval, means, resample_blocks, resamples, versions
 from mmretrieval.diagnostics.spectrum import Moments
-from mmretrieval.diagnostics.subject import Subject
+from mmretrieval.diagnostics.subject import Subject, items
 from mmretrieval.errors import RetrievalError
 from mmretrieval.findings import Finding, Plot
 from mmretrieval.geometry import AnyRows, Numbers
@@ -42,8 +42,8 @@ def gap(
     """How far apart two modalities of the same items lie, as wholes and pair by pair, before and after mean-centring.
 
     `a` and `b` are the first two views of the subject that are not joint; all is said of directions. Numbers:
-    - centroid_distance: length of the difference of the mean directions (Liang et al. 2022). Sampling noise alone makes
-      it longer than 0; centroid_distance_corrected takes that off (see `squared_distance`).
+    - centroid_distance: length of the difference of the means of unit rows (Liang et al. 2022). Sampling noise alone
+      makes it longer than 0; centroid_distance_corrected takes that off (see `squared_distance`).
     - centroid_cosine, pair_cosine, pair_l2, alignment, uniformity_a, uniformity_b, uniformity (their mean), xuniformity
       as in Fahim et al. 2024 (arXiv 2405.18570): t = 2, pairs of different items. mixed_cosine is the mean cosine of
       members of different pairs, which tells what a pair_cosine is worth.
@@ -67,7 +67,7 @@ def gap(
     if sample is not None and sample < LEAST:
         raise RetrievalError(f"a sample of {sample} pairs is too small for the gap: take {LEAST} or more, or all")
     rows, ids = subject.pairs(names, LEAST)
-    x, y, ids = _with_directions(rows[names[0]], rows[names[1]], ids)
+    x, y, ids = _with_directions(rows[names[0]], rows[names[1]], ids, subject.more)
     labels = (subject.label(names[0]), subject.label(names[1]))
     before = _look(x, y)
     some = chosen(len(ids), sample, seed)
@@ -120,6 +120,7 @@ def _basis(pairs: int, sampled: int, projection: str) -> dict[str, Any]:
             f"{learnt} pairs drawn by seed, judged on the other {pairs - learnt}"
         ),
         "loss": f"batches of {min(shift.BATCH, sampled)} pairs, both directions",
+        "batch": min(shift.BATCH, sampled),
         "versions": versions("scipy", "scikit-learn", *(["umap-learn"] if projection == "umap" else [])),
     }
 
@@ -143,13 +144,12 @@ class Look:
         return self.a.n
 
 
-def _with_directions(x: Array, y: Array, ids: Sequence[str]) -> tuple[Array, Array, tuple[str, ...]]:
+def _with_directions(x: Array, y: Array, ids: Sequence[str], more: str) -> tuple[Array, Array, tuple[str, ...]]:
     """The pairs without a zero row on either side."""
     whole = x.any(axis=1) & y.any(axis=1)
     if whole.sum() < LEAST:
         raise RetrievalError(
-            f"{int(whole.sum())} items have two vectors with a direction, and the gap needs at least {LEAST}: add "
-            "pictures with captions, or documents"
+            f"{items(int(whole.sum()))} two vectors with a direction, and the gap needs at least {LEAST}: {more}"
         )
     if whole.all():
         return x, y, tuple(ids)

@@ -29,14 +29,14 @@ def sentence(n: int, labels: Labels, numbers: Values, intervals: Intervals) -> s
     apart = low > 0
     if apart:
         said = (
-            f"Over {n} items with both, the mean directions of {a} and {b} lie "
+            f"Over {n} items with both, the means of the unit vectors of {a} and of {b} lie "
             f"{_decimal(numbers, 'centroid_distance_corrected')} apart (95 % interval {low:.2f} to {high:.2f}, what "
             f"sampling noise adds taken off; 0 is no gap, 2 the most possible)"
         )
     else:
         said = (
-            f"Over {n} items with both, the mean directions of {a} and {b} are no further apart than sampling noise "
-            f"would put them (less that noise their distance is 0, and by a 95 % interval "
+            f"Over {n} items with both, the means of the unit vectors of {a} and of {b} are no further apart than "
+            f"sampling noise would put them (less that noise their distance is 0, and by a 95 % interval "
             f"{f'at most {high:.2f}' if high >= 0.005 else 'less than 0.005'}; 2 is the most possible)"
         )
     said += (
@@ -69,7 +69,7 @@ def _after(numbers: Values, intervals: Intervals, apart: bool) -> str:
         "across mixed-up ones"
     )
     if not apart:
-        return f"Taking each kind's mean off once more leaves cosines of {cosines}."
+        return f"Taking each kind's mean off leaves cosines of {cosines}."
     unseen = "centered.separability_unseen"
     seen = "still tells the kinds apart" if intervals[unseen][0] > CHANCE else "cannot tell the kinds apart any more"
     return (
@@ -85,6 +85,12 @@ def advice(pairs: int, labels: Labels, numbers: Values, intervals: Intervals) ->
         return {
             "advice": "There is no gap to close: if retrieval disappoints, look at hubness and at the scores "
             "(calibration) instead.",
+            "stages": (),
+        }
+    if numbers["centered.pair_cosine"] is None:
+        return {
+            "advice": "Vectors of one kind, or of both, are all the same, and no transform can part what is the same: "
+            "look at the files and at the encoder first.",
             "stages": (),
         }
     said = _closing(labels, numbers, intervals) if pairs >= ENOUGH else ""

@@ -145,7 +145,7 @@ def _drawn(subject: Subject, names: tuple[str, ...], seed: int, sample: int | No
         rows, ids = {names[0]: np.asarray(matrix.rows)}, matrix.ids
     else:
         rows, ids = subject.pairs(names)
-    return draw(rows, ids, max(LEAST, len(names)), seed, sample)
+    return draw(rows, ids, max(LEAST, len(names)), seed, sample, subject.more)
 
 
 def _own(subject: Subject, drawn: Sample, names: tuple[str, ...], seed: int) -> Compared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -28,7 +28,8 @@ from mmretrieval.reference import Reference
 from mmretrieval.search import CORRECTIONS
 from mmretrieval.search.correct import DualSoftmax
 from mmretrieval.search.leaders import dot_products, first_places
-from mmretrieval.store.exact import Matrix
+from mmretrieval.store.corrected import corrected
+from mmretrieval.store.exact import Mask, Matrix
 from mmretrieval.types import Array, Correction, View
 
 # The k of N_k, or half the items where there are fewer than twenty.
@@ -183,7 +184,8 @@ def _lists(
 ) -> dict[str, Places]:
     """The places (q, k) of each query's best items: plainly, and by the scores of each correction.
 
-    Excluded items are taken out after the correction, as a search does.
+    As in a search, excluded items are taken out after the correction, and none of them counts as a query's best item
+    where a correction asks for that.
     """
     ready = dict(corrections)
     for name, correction in corrections.items():
@@ -193,17 +195,27 @@ def _lists(
             raise TypeError(f"{name} is transductive, and hubness knows no way to see its queries in blocks")
     lists = {name: np.empty((len(queries), k), dtype=np.int64) for name in (PLAIN, *ready)}
     for block, scores in dot_products(queries, rows):
+        masks = [_mask(excluded.get(query), len(rows)) for query in range(block.start, block.stop)]
         for name, correction in ready.items():
-            lists[name][block] = _best(correction.scores(view, scores), block, excluded, k)
-        lists[PLAIN][block] = _best(scores, block, excluded, k)
+            lists[name][block] = _best(corrected(correction, view, scores, masks), masks, k)
+        lists[PLAIN][block] = _best(scores, masks, k)
     return lists
 
 
-def _best(scores: Numbers, block: slice, excluded: Mapping[int, Places], k: int) -> Places:
-    """The first k places of a block of queries; the scores (b, n) of what they exclude are overwritten."""
-    for query in range(block.start, block.stop):
-        if query in excluded:
-            scores[query - block.start, excluded[query]] = -np.inf
+def _mask(places: Places | None, n: int) -> Mask | None:
+    """Which of n items a query may find, None for all, from the places of those that it may not."""
+    if places is None:
+        return None
+    mask = np.ones(n, dtype=np.bool_)
+    mask[places] = False
+    return mask
+
+
+def _best(scores: Numbers, masks: Sequence[Mask | None], k: int) -> Places:
+    """The first k places of a block of queries; the scores (b, n) of what they may not find are overwritten."""
+    for row, mask in zip(scores, masks, strict=True):
+        if mask is not None:
+            row[~mask] = -np.inf
     return first_places(scores, k)
 
 

@@ -54,9 +54,9 @@ GAP = (
         "Both kinds as they are, and with each one's mean taken off",
         {"": "as they are", r"centered\.": "centred"},
         {
-            "centroid_distance": "distance of the mean directions (0 to 2)",
+            "centroid_distance": "distance of the means of unit vectors (0 to 2)",
             "centroid_distance_corrected": "the same less what sampling noise adds (0 to 2)",
-            "centroid_cosine": "cosine of the mean directions (-1 to 1)",
+            "centroid_cosine": "cosine of those means (-1 to 1)",
             "pair_cosine": "mean cosine within pairs (-1 to 1)",
             "mixed_cosine": "mean cosine across mixed-up pairs (-1 to 1)",
             "pair_l2": "mean distance within pairs (0 to 2)",
@@ -80,7 +80,7 @@ GAP = (
         {
             "delta": "shift, half by each kind (unit-vector lengths)",
             "distance": "signed distance of the means",
-            "loss": "contrastive loss at temperature 0.01 (nats)",
+            "loss": "contrastive loss at temperature 0.01, in batches of {batch} pairs (nats)",
             rf"recall_(?P<k>\d+)_{SIDE}": "{side} that find their partner among the first {k} (share)",
             "recall_change": "change of recall@10, both ways, against not moved (share)",
             r"delta_scale_(?P<scale>\d+)": "shift of least loss at temperature 1/{scale} (unit-vector lengths)",
@@ -314,7 +314,7 @@ CAPACITY = (
     Table(
         "Vectors placed freely by gradient descent",
         {r"free\.": VALUE},
-        {r"critical_(?P<d>\d+)": "documents all of whose pairs some query finds in {d} dimensions (count)"},
+        {r"critical_(?P<d>\d+)": "documents all of whose pairs descent found queries for, in {d} dimensions (count)"},
     ),
     Table(
         "Pairs that are the first two of some query at all",
@@ -386,6 +386,7 @@ def _words(basis: Mapping[str, Any], found: Mapping[str, str | None]) -> Callabl
         "kind": KINDS.get(kind, captions),
         "rival": " (second encoder)" if found.get("rival") else "",
         "items": str(basis.get("items", "")),
+        "batch": str(basis.get("batch", "")),
         "first": str(basis.get("k", "")),
         "asked": "questions" if "question" in asked else asked,
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mmretrieval.diagnostics.subject import items
 from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import Numbers
 from mmretrieval.types import Array
@@ -47,10 +48,18 @@ def chosen(n: int, sample: int | None, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(n, size=sample, replace=False)).astype(np.int64)
 
 
-def draw(rows: Mapping[str, Array], ids: Sequence[str], least: int, seed: int, sample: int | None) -> Sample:
+def draw(
+    rows: Mapping[str, Array],
+    ids: Sequence[str],
+    least: int,
+    seed: int,
+    sample: int | None,
+    more: str = "add pictures with captions, or documents",
+) -> Sample:
     """At most `sample` items (None: all), drawn without replacement by `seed`, less those with a zero row in any view.
 
-    Raises RetrievalError where fewer than `least` are left, and ValueError where the rows are not paired.
+    Raises RetrievalError, with `more` as the way out, where fewer than `least` are left, and ValueError where the rows
+    are not paired.
     """
     for view, values in rows.items():
         if len(values) != len(ids):
@@ -59,10 +68,9 @@ def draw(rows: Mapping[str, Array], ids: Sequence[str], least: int, seed: int, s
     taken = {view: np.asarray(values[drawn]) for view, values in rows.items()}
     whole = np.logical_and.reduce([values.any(axis=1) for values in taken.values()])
     if whole.sum() < least:
-        views = " and ".join(rows)
         raise RetrievalError(
-            f"{int(whole.sum())} items have {views} vectors, and this needs at least {least}: "
-            f"add pictures with captions, or documents"
+            f"{items(int(whole.sum()))} a vector with a direction in every view that is compared, and this needs at "
+            f"least {least}: {more}"
         )
     basis = {
         "n": int(whole.sum()),

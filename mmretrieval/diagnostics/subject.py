@@ -10,7 +10,7 @@ import numpy as np
 from mmretrieval.errors import RetrievalError
 from mmretrieval.reference import Reference
 from mmretrieval.store.exact import Matrix
-from mmretrieval.types import Array
+from mmretrieval.types import VIEWS, Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,16 @@ class Subject:
         """What each view is called before people."""
         return {view: self.label(view) for view in self.views}
 
+    @property
+    def of_files(self) -> bool:
+        """Whether its rows come from files of vectors, which have neither words nor an encoder."""
+        return not set(self.views) <= set(VIEWS)
+
+    @property
+    def more(self) -> str:
+        """How to get more items that have two views."""
+        return "give files of more rows" if self.of_files else "add pictures with captions, or documents"
+
     def pairs(self, names: Sequence[str] | None = None, least: int = 2) -> tuple[dict[str, Array], tuple[str, ...]]:
         """The rows of the items that have all these views (default: all views but the joint one), and their ids.
 
@@ -77,24 +87,37 @@ class Subject:
         wanted = [v for v in self.views if v != "joint"] if names is None else list(names)
         held = [v for v in wanted if v in self.views and len(self.views[v].ids)]
         if len(held) < max(2, len(wanted)):
-            has = " and ".join(held) or "no"
+            has = f"only {self._vectors(held)}" if held else "no vectors"
+            way = "add pictures with captions (captions.jsonl, or NAME.txt beside each), or documents"
             raise RetrievalError(
-                f"{self.name or 'this space'} has only {has} vectors, and this compares at least two views of the same "
-                "items: add pictures with captions (captions.jsonl, or NAME.txt beside each), or documents"
+                f"{self.name or 'this space'} has {has}, and this compares at least two views of the same items: "
+                f"{'give two or more files of the same items in one order' if self.of_files else way}"
             )
         ids = sorted(set.intersection(*(set(self.views[v].ids) for v in held)))
         if len(ids) < least:
             raise RetrievalError(
-                f"{len(ids)} items have {' and '.join(held)} vectors, and this needs at least {least}: add pictures "
-                "with captions, or documents"
+                f"{items(len(ids))} {self._vectors(held)}, and this needs at least {least}: {self.more}"
             )
         return {v: np.asarray(self.views[v].rows[self.views[v].places(ids)]) for v in held}, tuple(ids)
 
     def asked(self) -> tuple[Questions, Matrix]:
         """The questions and what they are asked of. Raises RetrievalError where there are none."""
         if self.questions is None or not len(self.questions):
-            raise RetrievalError(
-                f"{self.name or 'this space'} has no questions to ask: take a dataset, or a library whose pictures "
-                "have captions"
+            # Captions ask for what they belong to; of a search among themselves each would find itself.
+            way = (
+                "captions cannot ask for themselves: search another view, as in @visual, or take a dataset"
+                if self.searched == "text" and "visual" in self.views
+                else "take a dataset, or a library whose pictures have captions"
             )
+            raise RetrievalError(f"{self.name or 'this space'} has no questions to ask: {way}")
         return self.questions, self.views[self.searched]
+
+    def _vectors(self, views: Sequence[str]) -> str:
+        """As in `visual and text vectors`; of files, whose views are letters, `rows of image and rows of text`."""
+        named = " and ".join(map(self.label, views) if self.of_files else views)
+        return named if self.of_files else f"{named} vectors"
+
+
+def items(count: int) -> str:
+    """As in `1 item has` and `3 items have`."""
+    return f"{count} item has" if count == 1 else f"{count} items have"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmretrieval.diagnostics.subject import Subject
+from mmretrieval.diagnostics.subject import Subject, items
 from mmretrieval.errors import RetrievalError
 from mmretrieval.types import Array
 
@@ -30,8 +30,11 @@ class Viewed:
 def viewed(subject: Subject, view: str, least: int, seed: int, sample: int | None) -> Viewed:
     """At most `sample` rows of a view, drawn without replacement by `seed`, less those that are zero.
 
-    Raises RetrievalError where fewer than `least` are left.
+    Raises RetrievalError where there is no such view, and where fewer than `least` rows are left.
     """
+    name = subject.name or "this space"
+    if view not in subject.views:
+        raise RetrievalError(f"{name} has no {view} vectors, only {', '.join(subject.views) or 'none at all'}")
     matrix = subject.views[view]
     drawn = np.arange(len(matrix.ids))
     if sample is not None and len(drawn) > sample:
@@ -39,10 +42,14 @@ def viewed(subject: Subject, view: str, least: int, seed: int, sample: int | Non
     rows = np.asarray(matrix.rows[drawn])
     whole = rows.any(axis=1)
     if whole.sum() < least:
-        raise RetrievalError(
-            f"{int(whole.sum())} items of {subject.name or 'this space'} have a {view} vector, and this needs at least "
-            f"{least}: add items, or look at a larger sample"
-        )
+        count = int(whole.sum())
+        if subject.of_files:
+            told = f"{count} of the {subject.label(view)} {'has' if count == 1 else 'have'} a direction"
+        else:
+            told = f"of {name} {items(count)} a {view} vector"
+        larger = ", or look at a larger sample" if len(drawn) < len(matrix.ids) else ""
+        way = "give files of more rows" if subject.of_files else "add items"
+        raise RetrievalError(f"{told}, and this needs at least {least}: {way}{larger}")
     return Viewed(tuple(matrix.ids[i] for i in drawn[whole]), rows[whole], len(matrix.ids), int((~whole).sum()))
 
 

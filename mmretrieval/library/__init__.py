@@ -417,7 +417,7 @@ class Library:
 
         contents = [*([Content(text=text)] if text else []), *([Content(image=image)] if image is not None else [])]
         query = Query(tuple(Part(content) for content in contents))
-        run = Engine(self).rank([query], recipe or self.default_recipe, k)
+        run = Engine(self).rank([query], self.default_recipe if recipe is None else recipe, k)
         (found,) = run.rankings
         return Answer(found.query, found.hits, run.recipe, self.items_by_id([hit.id for hit in found.hits]))
 

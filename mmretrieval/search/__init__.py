@@ -80,7 +80,7 @@ CORRECTIONS: dict[str, StageRow[CorrectionFit]] = {
     "csls": StageRow(
         correct.fit_csls,
         "Measures how near query and item are against how near their nearest neighbours on the other side are; "
-        "the order is that of nnn:k:0.5.",
+        "within one view the order is that of nnn:k:0.5.",
         (
             Parameter(
                 "k",

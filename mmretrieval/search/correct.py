@@ -213,7 +213,8 @@ class LocalScaling(_AlongRows):
     """`csls`: `of_items` (n,) by view is an item's mean score for the k bank queries nearest to it.
 
     The queries' own means are over the items searched, so nothing depends on the other queries. As they are the same
-    for every item, the order is that of `nnn:k:0.5`.
+    for every item of a view, the order within one view is that of `nnn:k:0.5`; where views are searched together, each
+    has its own means, and the order is another.
     """
 
     of_items: Mapping[View, Array]

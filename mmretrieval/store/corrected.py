@@ -67,9 +67,20 @@ class CorrectedStore(ExactStore):
         `masks` say which items (n,) each query may find: by default all of them.
         """
         scores = dots(queries, self.matrices[view].rows)
-        if masks is not None and isinstance(self.correction, ByBest):
-            return self.correction.among(view, scores, masks)
-        return self.correction.scores(view, scores)
+        return corrected(self.correction, view, scores, masks)
+
+
+def corrected(
+    correction: Correction, view: View, scores: npt.NDArray[np.float64], masks: Sequence[Mask | None] | None
+) -> npt.NDArray[np.float64]:
+    """The scores (q, n) that a search orders items by, from dot products with all items of a view, in id order.
+
+    `masks` say which items (n,) each query may find: None, in place of one or of all, allows every item. Those of
+    items that are not allowed are still among the scores.
+    """
+    if masks is not None and isinstance(correction, ByBest):
+        return correction.among(view, scores, masks)
+    return correction.scores(view, scores)
 
 
 def dots(queries: Array, rows: Array) -> npt.NDArray[np.float64]:

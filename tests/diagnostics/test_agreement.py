@@ -42,6 +42,7 @@ def test_one_space_agrees_with_itself_however_it_is_turned() -> None:
         assert found.numbers[f"visual.{name}"] > 0.97, name  # less the copies, which cannot be told apart
     assert found.sentence.startswith("Over 300 items seen by new and old: of an item's 10 nearest by pictures, 100%")
     assert "fusing them can add little" in found.advice and "align:old" in found.stages
+    assert "% of the items are found again" in found.advice and "or more" not in found.advice
 
 
 def test_what_is_measured_does_not_depend_on_either_axes() -> None:
@@ -75,7 +76,8 @@ def test_spaces_that_have_nothing_in_common_agree_as_much_as_chance() -> None:
     low, high = found.intervals["visual.mutual_knn"]
     assert low <= 10 / 1199 <= high
     assert "no more than the 0.83% of chance" in found.sentence
-    assert found.stages == ("rrf:60",)
+    # Two encoders in one recipe are fused whether or not it says how.
+    assert found.stages == () and "rrf" not in found.advice and "may find what one alone misses" in found.advice
 
 
 def test_more_noise_is_less_agreement_in_every_number() -> None:
@@ -111,7 +113,11 @@ def test_the_exhibit_has_the_item_that_was_moved() -> None:
     nearest = np.argsort(-(x / np.linalg.norm(x, axis=1, keepdims=True)) @ x[17])
     assert ids[1] == f"{nearest[1]:05d}"
     assert values[1] < min(row[1][1] for row in found.exhibits[0].rows[1:])
-    assert len(found.exhibits[0].rows) == 20
+    # Those that see all their neighbours alike are no items that differ.
+    assert 1 < len(found.exhibits[0].rows) <= 20 and all(values[0] < 10 for _, values in found.exhibits[0].rows)
+    same = compared(x, x)
+    assert not same.exhibits
+    assert same.absent == ("By pictures every item that was looked at has the same 10 nearest for both.",)
 
 
 def test_only_items_and_views_that_both_have_are_compared() -> None:
@@ -168,14 +174,27 @@ def test_few_items_and_spaces_that_do_not_vary_are_said_to_be_so() -> None:
     same = compared(np.ones((40, 4)), clustered(40, 4))
     assert same.numbers["visual.cka"] is None and same.numbers["visual.spearman"] is None
     assert "does not vary" in same.sentence
+    # Who is nearest would be told by the order of ids alone.
+    assert all(value is None for value in same.numbers.values()) and not same.intervals
+    assert (same.advice, same.stages, same.exhibits) == ("", (), ())
+    assert "no item is nearer than another" in same.absent[0] and "% are the same" not in same.sentence
+    assert [plot.name for plot in same.plots] == ["similarities"]
+    x = clustered(40, 4)
+    rival = Subject({"visual": matrix(x), "text": matrix(x)}, "visual", "b")
+    half = run(Subject({"visual": matrix(np.ones((40, 4))), "text": matrix(x)}, "visual", "a", rival=rival))
+    assert "by pictures one of the spaces does not vary" in half.sentence and "by words, 100% are" in half.sentence
+    assert [trace.name for trace in half.plots[2].traces] == ["words"] and "fusing them" in half.advice
     assert all(value is None or math.isfinite(value) for value in same.numbers.values())
     assert set(same.intervals) <= {name for name, value in same.numbers.items() if value is not None}
 
 
 def test_what_is_missing_is_asked_for() -> None:
     alone = Subject({"visual": matrix(clustered(20, 4))}, "visual", "a")
-    with pytest.raises(RetrievalError, match=r"two encoders joined by \+"):
+    with pytest.raises(RetrievalError, match=r"two views of one encoder are the same.*two encoders joined by \+"):
         run(alone)
+    few = Subject({"a": matrix(clustered(5, 4))}, "a", "x.npy")
+    with pytest.raises(RetrievalError, match="^the files hold 5 rows each, and agreement needs 8: give files of more"):
+        run(Subject(few.views, "a", "y.npy", rival=few))
     for views, says in (
         ({"text": matrix(clustered(20, 4))}, "share no view"),
         ({"visual": matrix(clustered(20, 4), 15)}, "share 5 in the visual view, and agreement needs 8 items"),

@@ -224,6 +224,8 @@ def test_the_finding_says_what_is_missing(rows):
     assert 2 <= said.numbers["random.axes"] <= 5
     assert said.numbers["words.chance"] == pytest.approx(1 / 15)
     assert "not room in the space" in said.sentence
+    assert "found queries for every pair of up to 4 documents; that is its own limit" in said.sentence
+    assert "descent found queries for" in said.plots[0].title and "Other queries may find" in said.plots[0].note
     assert said.stages == ("center",)
     assert [p.name for p in said.plots] == ["critical", "axes", "reached"]
     axes = {t.name: t for t in said.plots[1].traces}
@@ -249,5 +251,14 @@ def test_what_cannot_be_looked_at_is_refused(rows):
         run(subject(rows[:10]))
     with pytest.raises(RetrievalError, match="copies"):
         run(subject(np.ones((20, 4))), dims=(2,))
+    with pytest.raises(RetrievalError, match="^of lite@text 1 item has a visual vector, .* at least 4: add items$"):
+        viewed(Subject(subject(rows[:1]).views, "visual", "lite@text"), "visual", 4, 0, None)
+    with pytest.raises(RetrievalError, match="^here has no joint vectors, only visual$"):
+        viewed(subject(rows), "joint", 4, 0, None)
+    files = Subject({"a": Matrix(IDS[:3], rows[:3])}, "a", labels={"a": "rows of image"})
+    with pytest.raises(RetrievalError, match="^3 of the rows of image have a direction, .*: give files of more rows$"):
+        viewed(files, "a", 4, 0, None)
+    with pytest.raises(RetrievalError, match="or look at a larger sample$"):
+        viewed(files, "a", 4, 0, 2)
     with pytest.raises(ValueError, match="must rise"):
         run(subject(rows), dims=(3, 2))

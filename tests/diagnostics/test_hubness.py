@@ -14,7 +14,9 @@ from mmretrieval.geometry import unit
 from mmretrieval.recipe import parse
 from mmretrieval.reference import Reference
 from mmretrieval.search import CORRECTIONS, TRANSDUCTIVE
+from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import Matrix
+from mmretrieval.types import Selection
 
 
 def subject(items, queries, bank=None, relevant=None, excluded=()):
@@ -96,7 +98,13 @@ def slow_lists(items, queries, bank, k, excluded):
     for name, row in [(PLAIN, None), *CORRECTIONS.items()]:
         corrected = scores.copy()
         if row is not None:
-            corrected = row.run(reference, *(p.default for p in row.parameters)).scores("visual", scores)
+            fitted = row.run(reference, *(p.default for p in row.parameters))
+            corrected = fitted.scores("visual", scores)
+            if name == "qbnorm":  # each query alone, its best item being one that it may find
+                for i, places in enumerate(excluded):
+                    mask = np.ones(len(items), dtype=bool)
+                    mask[places] = False
+                    corrected[i] = fitted.among("visual", scores[i : i + 1], [mask])[0]
         for i, places in enumerate(excluded):
             corrected[i, places] = -np.inf
         lists[name] = np.argsort(-corrected, axis=1, kind="stable")[:, :k]
@@ -134,6 +142,21 @@ def test_a_query_that_excludes_its_own_picture_does_not_count_it():
     assert hubness(own).numbers["found"] == 1.0
     without = hubness(subject(items, items, relevant=[[i] for i in range(60)], excluded=[[i] for i in range(60)]))
     assert without.numbers["found"] == 0.0
+
+
+def test_every_correction_counts_the_items_that_a_search_finds():
+    """Queries that are items, each without itself: the best item of each is another, which decides qbnorm's gate."""
+    items, bank = cloud(20, 80), cloud(21, 50)
+    found = hubness(subject(items, items, bank, excluded=[[i] for i in range(80)]))
+    matrix = Matrix(tuple(f"{i:05d}" for i in range(80)), items)
+    selections = [Selection(exclude=frozenset([ident])) for ident in matrix.ids]
+    for name, row in CORRECTIONS.items():
+        fitted = row.run(Reference({"visual": matrix}, {}, bank), *(p.default for p in row.parameters))
+        store = CorrectedStore({"visual": matrix}, lambda _: frozenset(), fitted)
+        lists = [matrix.places(one.ids) for one in store.search("visual", items, 10, selections)]
+        counts = occurrences(np.stack(lists), 80)
+        assert found.numbers[f"{name}.skewness"] == pytest.approx(skewness(counts)), name
+        assert found.numbers[f"{name}.never_retrieved"] == (counts == 0).mean(), name
 
 
 # --- what is said --------------------------------------------------------------------------------------------------

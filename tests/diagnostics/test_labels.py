@@ -79,6 +79,15 @@ def test_sides_are_called_by_their_views() -> None:
     assert named.column == "captions, of pictures (second encoder)"
 
 
+def test_labels_say_what_a_number_is_of() -> None:
+    found = DIAGNOSTICS["gap"].run(subject(), seed=0)
+    assert place("gap", "shift_loss", found.basis).row.endswith("0.01, in batches of 50 pairs (nats)")
+    assert place("gap", "centroid_distance", found.basis).row == "distance of the means of unit vectors (0 to 2)"
+    # What descent did not find, another query may.
+    row = place("capacity", "free.critical_5", {}).row
+    assert row == "documents all of whose pairs descent found queries for, in 5 dimensions (count)"
+
+
 def test_questions_are_called_what_they_are() -> None:
     assert counted(("text", "composed", "text")) == "2 questions in words and 1 question of a picture with words"
     assert counted(("caption",) * 3, "rows of b") == "3 rows of b that stand for questions"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -271,6 +272,23 @@ def test_two_files_are_two_encoders_where_agreement_is_asked_for(files: list[Pat
     assert other.exit_code == 1 and "--only agreement" in other.stderr
 
 
+def test_refusals_of_files_name_nothing_that_files_lack(tmp_path: Path) -> None:
+    given = [tmp_path / "image.npy", tmp_path / "words.npy"]
+    some, all_rows = np.zeros((12, 6)), np.random.default_rng(0).normal(size=(12, 6))
+    some[0, 0] = 1
+    for rows in ((some, all_rows), (all_rows[:5], all_rows[1:6])):
+        for file, array in zip(given, rows, strict=True):
+            np.save(file, array)
+        skipped = json.loads(call("--vectors", *given, "--json").stdout)["skipped"]
+        alone = call("--vectors", *given, "--only", "agreement").stderr
+        for name, reason in {**skipped, "agreement": alone}.items():
+            assert not re.search(r"caption|librar|dataset|document|add |\ba a\b|\b1 items|\ba view", reason), (
+                name,
+                reason,
+            )
+            assert "give files of more rows" in reason, (name, reason)
+
+
 def test_a_file_that_asks_is_not_compared_with_itself(files: list[Path]) -> None:
     found = said(call("--vectors", *files, "--only", "calibration", "--json"))["calibration"]
     assert "caption_a" in found and "caption_c" in found and "caption_b" not in found
@@ -295,6 +313,40 @@ def test_a_recipe_is_echoed_as_it_was_typed(write: Any, tmp_path: Path) -> None:
     result = call("--dataset", write(), "--out", tmp_path, "--workers", 1, "--recipe", "hashing", "--only", "gap")
     assert result.stdout.startswith("Diagnosis of hashing on ") and "hashing is short for hashing@all" in result.stdout
     assert ",sum" not in result.stdout
+
+
+def test_what_of_a_recipe_is_not_looked_at_is_said(write: Any, tmp_path: Path) -> None:
+    def noted(recipe: str) -> list[str]:
+        given = ("--dataset", write(), "--out", tmp_path, "--workers", 1, "--only", "gap", "--recipe", recipe)
+        return said(call(*given, "--json"))["gap"]["basis"]["notes"][1:]
+
+    left = "corrections, fusers and rerankers change scores and lists, which have no part in the geometry: "
+    assert noted("hashing@visual,csls,gram:5") == [f"{left}csls, gram:5 left out"]
+    assert noted("hashing,center,nnn") == ["hashing,center is short for hashing@all,center", f"{left}nnn left out"]
+    assert noted("hashing@visual+hashing@text") == [
+        "hashing@text is left out: another view of the first encoder is the same space"
+    ]
+    compare = "agreement and calibration compare hashing@visual with lite-0@visual; all others look at the first alone"
+    assert noted("hashing@visual+lite-0@visual+lite-conse@visual") == [
+        "lite-conse@visual is left out: two encoders are compared, not more",
+        compare,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("hashing@joint", "hashing@joint: hashing makes no joint view, only visual, text"),
+        ("hashing@visual+hashing@text", "two views of one encoder are the same vectors"),
+        ("", "names no encoder"),
+    ],
+)
+def test_a_recipe_that_cannot_be_looked_at_is_refused_in_words(
+    write: Any, tmp_path: Path, recipe: str, says: str
+) -> None:
+    given = ("--dataset", write(), "--out", tmp_path, "--workers", 1, "--recipe", recipe, "--only", "agreement")
+    result = call(*given)
+    assert result.exit_code in (1, 2) and says in result.stderr and isinstance(result.exception, SystemExit)
 
 
 # --- wrong usage, bad data -----------------------------------------------------------------------------------------

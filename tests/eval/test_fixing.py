@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from eval import judging
 from eval.dataset import Dataset
+from eval.fix import tell
 from eval.fixing import Fixed, Row, fix, verdict
 from eval.judging import Shelf, shelve
 from eval.metrics import per_query
 from eval.reading import load
 from eval.runs import trec_scores
 from eval.significance import Comparison
-from eval.trial import Cost, Geometry, halves
+from eval.trial import Cost, Geometry, Trial, halves
 from mmretrieval import part_rows
 from mmretrieval.errors import BadRecipe, DatasetError
+from mmretrieval.recipe import parse
 from mmretrieval.search import CORRECTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +183,63 @@ def test_a_correction_takes_the_place_of_the_one_that_is_there(opened: tuple[Dat
     assert recipes[("nnn:3",)] == "hashing@text,sum,nnn:3:0.75"
     assert ("nnn:3", "qbnorm") not in recipes and ("qbnorm", "nnn:3") not in recipes
     assert recipes[("center", "nnn:3")] == "hashing@text,center,sum,nnn:3:0.75"
+
+
+def test_what_a_change_replaces_is_said_and_the_recipe_without_it_is_judged_too(
+    opened: tuple[Dataset, Shelf],
+) -> None:
+    data, shelf = opened
+    found = fix(data, shelf, "hashing@text,qbnorm", tries=("csls", "center"), metric="mrr")
+    replaced = {t.stages: t.replaces for t in found.tried}
+    assert replaced[("csls",)] == replaced[("center", "csls")] == replaced[()] == ("qbnorm:20:1",)
+    assert replaced[("center",)] == ()
+    rows = {r.stages: r for r in found.rows}
+    assert set(rows) == {("csls",), ("center",), ("center", "csls"), ()}
+    assert rows[()].recipe == "hashing@text,sum"
+    assert rows[()].verdict.startswith("without qbnorm:20:1 ") and rows[()].without is None
+    assert rows[("center",)].verdict.startswith("center ") and rows[("center",)].without is None
+    bare = fix(data, shelf, "hashing@text", tries=("center",), metric="mrr").plain
+    for stages in (("csls",), ("center", "csls")):
+        assert rows[stages].verdict.startswith(f"{','.join(stages)} instead of qbnorm:20:1 ")
+        assert rows[stages].without == rows[()].comparison.mean_b == bare
+        assert f"; with no correction at all mrr is {bare:.3f}" in rows[stages].verdict
+    console = Console(record=True, width=300)
+    tell(console, found)
+    said = console.export_text()
+    assert said.count("center,csls instead of qbnorm:20:1") == 3  # both tables and the verdict
+    assert said.count("without qbnorm:20:1") == 3
+
+
+def test_what_replaces_nothing_is_tried_alone(opened: tuple[Dataset, Shelf]) -> None:
+    for recipe, tries in (("hashing@text", ("csls",)), ("hashing@text,csls:10", ("csls", "center"))):
+        found = fix(*opened, recipe, tries=tries, pairs=False)
+        assert [(t.stages, t.replaces) for t in found.tried] == [((stage,), ()) for stage in tries]
+        assert all(r.without is None for r in found.rows)
+
+
+@pytest.mark.parametrize("recipe", ["hashing@text", "hashing@text,qbnorm", "hashing@all,qbnorm:5:3"])
+def test_hubs_are_counted_in_the_rankings_that_searches_give(write: Any, tmp_path: Path, recipe: str) -> None:
+    """Every query leaves out the passage of all things, which nearly all of them would find, and the one of its own."""
+    corpus = [{"id": w, "text": f"The {w} stood there, a {w} like any other {w}."} for w in WORDS]
+    corpus.append({"id": "all", "text": " ".join(["a", "there", *WORDS])})
+    queries = [
+        {"id": f"{w}-{n}", "parts": [{"text": t}], "exclude": ["all", w]}
+        for w in WORDS
+        for n, t in enumerate((f"a {w}", f"{w} there"))
+    ]
+    qrels = [(q["id"], WORDS[(WORDS.index(q["exclude"][1]) + 1) % len(WORDS)], 1) for q in queries]
+    data = load(write(corpus, queries, qrels, bank=[{"id": "b", "parts": [{"text": "a river there"}]}]))
+    shelf, _ = shelve(data, tmp_path / "library", ("hashing",), own=True, workers=1)
+    with shelf.library:
+        trial = Trial(data, shelf, "mrr", halves(data, shelf, 0))
+        found = trial.geometry(parse(recipe))
+        bank, asked = trial.engines[2].spaces.bank, trial.held.asked
+        ranked, _ = judging.rank(data, shelf, asked, recipe, k=10, on_done=lambda _: None, bank=bank)
+    counts = np.array([sum(entry["id"] in r.ids for r in ranked) for entry in corpus], dtype=float)
+    assert counts[-1] == 0
+    assert found is not None
+    assert found.never == (counts == 0).mean()
+    assert found.hubness == pytest.approx(float((((counts - counts.mean()) / counts.std()) ** 3).mean()))
 
 
 def test_of_two_orders_only_the_better_is_judged(opened: tuple[Dataset, Shelf]) -> None:

@@ -82,6 +82,7 @@ def test_all_are_told_under_their_slots_with_the_grammar_first() -> None:
     code, said, _ = call()
     assert code == 0
     assert tuple(said.splitlines()[:3]) == GRAMMAR
+    assert "MODEL: a name" in GRAMMAR[2]  # of align and its like
     places = [said.index(f"\n{heading.upper()} (") for heading, _, _ in SLOT_SAYS.values()]
     assert places == sorted(places)
     written = [line for line in said.splitlines() if line in {s.written for s in FOUND}]
@@ -107,6 +108,7 @@ def test_json_is_the_last_line_and_holds_what_a_program_needs() -> None:
 def test_what_is_no_stage_is_answered_with_the_nearest() -> None:
     code, _, said = call("mnn")
     assert code == 2 and "no stage is called 'mnn'" in said and "'nnn'" in said
+    assert "Did you mean 'nnn'" in call("NNN")[2] and "Did you mean" not in call("nope")[2]
     code, _, said = call("nnn", "--markdown")
     assert code == 2 and "'nnn'" in said
 

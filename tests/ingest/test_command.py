@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,9 @@ def test_status_tells_of_what_was_fitted_and_of_indexes_of_recipes(tmp_path: Pat
     assert said["fits"] == 1 and said["fit_bytes"] > 0 and held["bytes"] > 0
     assert f"1 fits of recipes' stages, {said['fit_bytes'] / 1e6:.1f} MB" in words
     assert f"index of hashing,center: 3 items, {held['bytes'] / 1e6:.1f} MB, fresh" in words
+    shutil.move(library / "transforms", library / "aside")
+    assert "fit missing: searches scan" in command("status", "--library", library)[2]
+    shutil.move(library / "aside", library / "transforms")
     (files / "four.txt").write_text("four lighthouses")
     command("add", files, "--library", library)
     assert (

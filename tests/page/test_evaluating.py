@@ -68,6 +68,23 @@ def test_the_verdicts_the_table_and_the_plot_are_shown(page: Page, proof: Job) -
     assert f"finding/{key}/figure/0" in evaluating.shown(page, proof.found)  # the same plot for the next visitor
 
 
+def test_what_a_change_replaces_is_shown_and_an_older_report_is_shown_without(page: Page, proof: Job) -> None:
+    (first, *rest) = proof.found["rows"]
+    instead = first | {"stages": ["csls"], "replaces": ["nnn:3:0.75"], "verdict": "csls instead of nnn:3:0.75 raises"}
+    bare = first | {"stages": [], "replaces": ["nnn:3:0.75"], "verdict": "without nnn:3:0.75 raises it"}
+    tried = [{**proof.found["tried"][0], "stages": [], "replaces": ["nnn:3:0.75"]}]
+    html = evaluating.shown(page, proof.found | {"rows": [instead, bare, *rest], "tried": tried})
+    assert "<code>csls</code> instead of nnn:3:0.75 raises" in html and "without nnn:3:0.75 raises it" in html
+    assert "<code></code>" not in html
+    assert html.count("without nnn:3:0.75<") == 2, "in both tables"
+    key = html.split("finding/")[1].split("/")[0]
+    (plot,) = page.findings.by_key(key).finding.plots
+    assert plot.traces[0].x[:2] == ("csls instead of nnn:3:0.75", "without nnn:3:0.75")
+    older = [{k: v for k, v in row.items() if k != "replaces"} for row in proof.found["rows"]]
+    html = evaluating.shown(page, proof.found | {"rows": older})
+    assert all(f"<code>{','.join(row['stages'])}</code>" in html for row in older)
+
+
 def test_a_page_that_is_started_again_shows_the_newest_report_with_its_date(
     page: Page, proof: Job, made: Path, things: Path, temporary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
