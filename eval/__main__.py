@@ -20,6 +20,7 @@ from eval.diagnose import SeveralAfterOne, diagnose
 from eval.fix import fix
 from eval.metrics import DEEPEST, per_query
 from eval.reading import load
+from eval.search import search
 from eval.stages import stages
 from eval.terminal import BAD_DATA, GOOD, AsJson, bar, console, last_line, told
 from mmretrieval.errors import DatasetError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import Counts
 
 app = typer.Typer(
-    help="Judge recipes on datasets with known right answers.",
+    help="Judge recipes on datasets with known right answers, and try them on a query of your own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 app.command("diagnose", cls=SeveralAfterOne)(diagnose)
 app.command("fix")(fix)
+app.command("search")(search)
 app.command("stages")(stages)
 Asking = Literal["all", "text", "image", "composed"]
 Parts = Literal["all", "text", "image"]

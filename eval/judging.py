@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from eval.dataset import Asked, AskedPart, Dataset, Entry, text_hash
 from eval.runs import Ranked, slug
 from mmretrieval.errors import DatasetError, LibraryError, MediaError
+from mmretrieval.filters import facts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -125,7 +126,7 @@ def _shelf(dataset: Dataset, library: Library) -> Shelf:
         if not found:
             unfindable[entry.id] = reasons.get(path, "there is no picture, video, document or text in it")
         items[entry.id] = tuple(item.id for item in found)
-        payloads[entry.id] = tuple(item.payload for item in found)
+        payloads[entry.id] = tuple(facts(item) for item in found)
         for item in found:
             entries.setdefault(item.id, []).append(entry.id)
         digest.update(f"{entry.id}\0{found[0].content_hash if found else ''}\0".encode())
@@ -174,9 +175,10 @@ def answers(
 ) -> tuple[list[Ranked], dict[str, Any]]:
     """The k best corpus ids of queries that are ready to be posed, all in one call of the engine, and its account."""
     from mmretrieval.engine import DEPTH
+    from mmretrieval.recipe import depth_of
 
     need = shelf.depth_for(k)
-    depth = max([DEPTH, need, *(int(s.arguments[0]) for s in recipe.rerankers)])
+    depth = max([DEPTH, need, *map(depth_of, recipe.rerankers)])
     run = engine.rank(posed, recipe, k=need, depth=depth)
     ranked = [_as_entries(r, q, shelf, k) for r, q in zip(run.rankings, asked, strict=True)]
     return ranked, dict(run.meta) | {"items_asked": need}

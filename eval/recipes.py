@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from eval.runs import TRANSDUCTIVE
 from mmretrieval import catalog
+from mmretrieval.lexical import is_lexical
 from mmretrieval.recipe import parse, stage_of
 from mmretrieval.transforms import TARGETED
 
@@ -25,7 +26,9 @@ def encoders_of(recipes: Sequence[str], stages: Sequence[str] = ()) -> tuple[str
 def in_full_precision(text: str) -> str:
     """The recipe with precision=fp32 wherever a model would run faster and rougher, and nobody has chosen that."""
     chosen = parse(text)
-    sources = tuple(replace(s, encoder=catalog.in_full_precision(s.encoder)) for s in chosen.sources)
+    sources = tuple(
+        s if is_lexical(s.encoder) else replace(s, encoder=catalog.in_full_precision(s.encoder)) for s in chosen.sources
+    )
     transforms, rerankers = (
         tuple(replace(s, model=s.model and catalog.in_full_precision(s.model)) for s in stages)
         for stages in (chosen.transforms, chosen.rerankers)

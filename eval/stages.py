@@ -13,13 +13,14 @@ from eval.terminal import AsJson, console, last_line, told
 from mmretrieval.errors import BadRecipe, pick
 
 if TYPE_CHECKING:
-    from mmretrieval.types import Parameter, StageRow
+    from mmretrieval.stages import Parameter, StageRow
 
 COMMAND = "python -m eval stages --markdown > docs/stages.md"
 GRAMMAR = (
-    "ENCODER@VIEW+ENCODER@VIEW...,STAGE:ARGUMENT:ARGUMENT...,STAGE...",
-    "VIEW is visual, text, joint or all (all where @VIEW is left out); `python -m models list` names encoders.",
-    "STAGE: transforms, then composer, correction, fuser, rerankers. ARGUMENT: a number, or left out. MODEL: a name.",
+    "ENCODER@VIEW^WEIGHT+ENCODER@VIEW...,STAGE:ARGUMENT:ARGUMENT...,STAGE...",
+    "ENCODER: see `python -m models list`; or bm25, words alone. VIEW: visual, text, joint or all (if left out: all).",
+    "WEIGHT: how much a list counts where several are fused (if left out: 1).",
+    "STAGE: transforms, then composer, correction, fuser, rerankers, cut-off. ARGUMENT: a number. MODEL: a name.",
 )
 MARKDOWN_SAYS = (
     "`python -m eval stages NAME` says the same of one stage. Reference queries are a dataset's `bank.jsonl` in an",
@@ -53,13 +54,21 @@ SLOT_SAYS = {
         "Put the first items of the list in a new order.",
         "any number, each after the one before",
     ),
+    "cut-off": (
+        "Cut-off",
+        "Marks hits that are no better than chance; none is taken away.",
+        "one at most, at the end",
+    ),
 }
 # What a model is at the place of MODEL, of transforms and of rerankers.
 MODELS = {
     "transform": "MODEL is another encoder, which the library has vectors of",
+    "late": "MODEL is a late-interaction encoder, which the library has vectors of",
     "reranker": "MODEL is a model that reads query and item together (KIND reranker in `python -m models list`)",
 }
 FACTS = {
+    "blend": "mixes scores instead of vectors, so every item is scanned; where one vector of the query is needed (by a "
+    "reranker or a cut-off), it is that of `sum`",
     "transductive": "transductive: an answer depends on the other queries that are asked with it",
     "one_view": "compares items by one view, which the recipe names after the first encoder's @",
     "every_view": "takes every view that the items have of the first encoder, whichever is searched",
@@ -93,6 +102,7 @@ class Described:
     arguments: tuple[Argument, ...]
     fitted: str
     model: str
+    blend: bool
     transductive: bool
     one_view: bool
     every_view: bool
@@ -161,7 +171,7 @@ def as_text(found: Sequence[Described], width: int, whole: bool) -> Iterator[str
 def as_markdown(found: Sequence[Described]) -> Iterator[str]:
     """The lines of docs/stages.md."""
     yield from ("# Stages", "", f"<!-- Made by `{COMMAND}` from the tables of stages: change those, not this. -->", "")
-    yield from ("A recipe in three lines:", "", "```", *GRAMMAR, "```", "")
+    yield from ("A recipe in four lines:", "", "```", *GRAMMAR, "```", "")
     yield from MARKDOWN_SAYS
     for slot, (heading, does, many) in SLOT_SAYS.items():
         there = [stage for stage in found if stage.slot == slot]
@@ -177,10 +187,10 @@ def as_markdown(found: Sequence[Described]) -> Iterator[str]:
 
 
 def _described(slot: str, name: str, row: StageRow[Any]) -> Described:
-    from mmretrieval.search import AS_AN_ENTRY, ONE_VIEW, READERS, TRANSDUCTIVE, UNTRANSFORMED
-    from mmretrieval.transforms import TARGETED
+    from mmretrieval.recipe import LEADING
+    from mmretrieval.search import AS_AN_ENTRY, BLENDS, ONE_VIEW, READERS, ROW_BY_ROW, TRANSDUCTIVE, UNTRANSFORMED
 
-    modelled = name in READERS or name in TARGETED
+    modelled = name in READERS or name in LEADING
     return Described(
         slot=slot,
         name=name,
@@ -188,7 +198,8 @@ def _described(slot: str, name: str, row: StageRow[Any]) -> Described:
         promise=row.promise,
         arguments=tuple(Argument(**vars(p), values=_values(p)) for p in row.parameters),
         fitted=row.fitted,
-        model=MODELS[slot] if modelled else "",
+        model=MODELS["late" if name in ROW_BY_ROW else slot] if modelled else "",
+        blend=name in BLENDS,
         transductive=name in TRANSDUCTIVE,
         one_view=name in ONE_VIEW,
         every_view=slot == "reranker" and name not in ONE_VIEW | READERS.keys(),
@@ -209,7 +220,7 @@ def _values(parameter: Parameter) -> str:
 
 def _example(slot: str, name: str, row: StageRow[Any]) -> str:
     """A recipe with the stage, its arguments at their defaults; where 0 stands for a number that depends, at 64."""
-    from mmretrieval.search import JOINT, ONE_VIEW, READERS, UNTRANSFORMED
+    from mmretrieval.search import JOINT, ONE_VIEW, READERS, ROW_BY_ROW, UNTRANSFORMED
     from mmretrieval.transforms import TARGETED
 
     sources = {"fuser": "lite@visual+lite-joint@visual", "reranker": "lite"}.get(slot, "lite@visual")
@@ -218,6 +229,7 @@ def _example(slot: str, name: str, row: StageRow[Any]) -> str:
     elif name in TARGETED or name == JOINT:
         sources = "lite-joint@visual"
     model = ["lite"] if name in TARGETED else ["msmarco-minilm"] if name in READERS else []
+    model = ["colsmol"] if name in ROW_BY_ROW else model
     numbers = [f"{64 if p.whole and not p.default else p.default:g}" for p in row.parameters]
     return f"{sources},{':'.join([name, *model, *numbers])}"
 

@@ -29,7 +29,7 @@ from typing import Any, cast
 
 from mmretrieval.digests import sha256
 from mmretrieval.errors import BadRecipe, EncoderError, EncoderUnavailable, UnknownName, pick
-from mmretrieval.spec import OWN_CATALOG, EncoderSpec, parse_spec
+from mmretrieval.spec import LEXICAL, OWN_CATALOG, EncoderSpec, parse_spec
 from mmretrieval.types import MODALITIES, Card, ContentReranker, Encoder
 
 # What others know from here, beside what is defined below.
@@ -259,6 +259,8 @@ def blocks() -> Mapping[str, Block]:
         for name, row in table.items():
             if name == FAMILIES:
                 continue
+            if name == LEXICAL:
+                raise EncoderUnavailable(f"{path}: {name!r} is what recipes call search by words: rename this encoder")
             if name in found:
                 raise EncoderUnavailable(f"{path}: an encoder called {name!r} is in another catalogue: rename this one")
             try:
@@ -314,9 +316,14 @@ def _block(path: Path, name: str, row: Mapping[str, Any]) -> Block:
 def _block_of(spec: EncoderSpec) -> Block:
     """The block that a spec names, or one made for `family:model`."""
     family, colon, model = spec.name.partition(":")
+    if spec.name == LEXICAL:
+        raise UnknownName(
+            f"{LEXICAL} searches the words of a library's items as they are: it is never ingested and takes no "
+            f"options. Write it into a recipe, as in lite@visual+{LEXICAL}."
+        )
     if not colon or spec.name in blocks():
         try:
-            return pick(blocks(), spec.name, "encoder")
+            return cast(Block, pick({**blocks(), LEXICAL: None}, spec.name, "encoder"))
         except UnknownName as error:
             raise UnknownName(f"{error} One of your own is in the catalogue that {OWN_CATALOG} names.") from None
     row = pick(families(), family, "family of encoders")

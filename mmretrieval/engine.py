@@ -4,53 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from mmretrieval import catalog, late_space
+from mmretrieval import catalog, late_space, lexical, lexical_space
 from mmretrieval.bank import Bank
+from mmretrieval.blended import blended
+from mmretrieval.chances import Chances, cut_off
+from mmretrieval.contributions import explained
 from mmretrieval.embedding import check_readable, views_of
 from mmretrieval.errors import BadQuery, BadRecipe, MediaError
 from mmretrieval.late_space import LateSpace
+from mmretrieval.lexical import Terms
+from mmretrieval.lexical_space import LexicalSpace
 from mmretrieval.library import Library, contents
+from mmretrieval.lists import Listed, best_view, fused, hits, reordered
 from mmretrieval.part_rows import PartRows
+from mmretrieval.posed import Posed, views_searched
 from mmretrieval.provenance import facts_of, versions
-from mmretrieval.recipe import Recipe, Source, Stage, parse
-from mmretrieval.search import FUSERS, JOINT, ONE_VIEW, READERS, RERANKERS, UNTRANSFORMED
+from mmretrieval.recipe import Recipe, SearchedView, Source, Stage, depth_of, parse
+from mmretrieval.search import BLENDS, CENTRED, JOINT, ONE_VIEW, READERS, RERANKERS, ROW_BY_ROW, UNTRANSFORMED
 from mmretrieval.search.compose import read_together
 from mmretrieval.search.cur import Approximated
 from mmretrieval.search.read import question
 from mmretrieval.spaces import Space, Spaces
-from mmretrieval.types import (
-    Array,
-    Card,
-    Content,
-    Found,
-    Hit,
-    Mark,
-    Query,
-    Ranking,
-    Reordered,
-    Run,
-    Selection,
-    Tokens,
-    View,
-)
+from mmretrieval.store.exact import ExactStore
+from mmretrieval.types import Array, Card, Content, Found, Part, Query, Ranking, Run, Selection, Tokens, View
 
 # How deep each list is searched: fusing and reranking see this many, so that k only cuts.
 DEPTH = 200
-
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """One list on its way: what was found, and where each stage so far had put it."""
-
-    found: Found
-    stages: tuple[tuple[str, Found], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,20 +45,6 @@ class Reads:
 
     calls: int
     offline: int
-
-
-@dataclass(frozen=True, eq=False)
-class Posed:
-    """The queries as one space has them: a row (n, d) or a bag each, and their parts before any transform."""
-
-    space: Space | LateSpace
-    rows: Array | Tokens
-    parts: PartRows | None
-
-    def plain(self, composer: Stage) -> Array:
-        """The queries composed from the parts as the encoder gave them."""
-        assert self.parts is not None  # late_space.refuse has seen to it
-        return self.parts.composed(composer)
 
 
 class Engine:
@@ -95,56 +67,78 @@ class Engine:
     ) -> None:
         self.library, self.exact, self.strangers = library, exact, strangers
         self.spaces = Spaces(library, exact=exact, bank=bank)
+        self.chances = Chances(self.spaces)
         self._remembered: dict[tuple[Any, ...], PartRows] | None = {} if remember else None
 
-    def rank(self, queries: Sequence[Query], recipe: str | Recipe, k: int = 10, depth: int | None = None) -> Run:
+    def rank(
+        self,
+        queries: Sequence[Query],
+        recipe: str | Recipe,
+        k: int = 10,
+        depth: int | None = None,
+        *,
+        explain: bool = False,
+    ) -> Run:
         """The k best items of each query, in order; k only cuts, it never changes an order.
 
         `depth` is how far each list is searched before fusing and reranking (default 200, more where a reranker asks
         for more). Items used as query parts are left out of their own results. Under a transductive correction the
-        answers belong to this set of queries. Raises BadQuery, BadRecipe, UnknownName and CannotRead before any item is
-        scored.
+        answers belong to this set of queries. Raises
+        BadQuery, BadRecipe, UnknownName and CannotRead before any item is scored. `explain` adds to every hit what each
+        part of the query brought.
         """
         started = time.perf_counter()
         chosen = parse(recipe) if isinstance(recipe, str) else recipe
         for stage in chosen.rerankers:
-            if self.strangers and stage.model and not catalog.is_plain(stage.model):
+            if self.strangers and stage.name in READERS and not catalog.is_plain(stage.model):
                 raise BadRecipe(f"{stage}: only models that the catalogue names can be used here, without options")
         depth = _depth(chosen, k, depth)
         asked = [_checked(query) for query in queries]
         cards = [self.library.card(s.encoder) for s in chosen.sources]
         late_space.refuse(cards, chosen)
-        _check(cards, chosen, asked)
-        posed = {s.encoder: self.posed(s.encoder, chosen, asked) for s in chosen.sources}
+        lexical_space.refuse(chosen)
+        leading = {s: self.library.card(s.model) for s in chosen.rerankers if s.name in ROW_BY_ROW}
+        _check(cards, leading, chosen, asked)
+        encoders = dict.fromkeys(s.encoder for s in chosen.sources)
+        posed = {spec: self.posed(spec, chosen, asked) for spec in encoders}
         lists = [self._search(posed[s.encoder], s, chosen, asked, depth) for s in chosen.sources]
-        first = posed[chosen.sources[0].encoder]
+        weights = [s.weight for s in chosen.sources]
         rankings, read = [], dict[str, Reads]()
         for i, query in enumerate(asked):
-            listed = _fused([found[i] for found in lists], chosen.fuser)
+            listed = fused([found[i] for found in lists], weights, chosen.fuser)
             for stage in chosen.rerankers:
-                reads = stage.name in READERS
-                listed = self._read(listed, stage, query, read) if reads else _reranked(listed, stage, first, chosen, i)
-            rankings.append(Ranking(query.id, _hits(listed, k)))
-        meta = {"recipe": str(chosen), "depth": depth, "k": k, "queries": len(asked), "exact": self.exact}
-        meta |= {"encoders": [_described(p.space) for p in posed.values()], "versions": versions()}
-        if chosen.transforms or chosen.correction:
-            bank = self.spaces.bank
-            meta["bank"] = {"name": bank.name, "queries": len(bank.queries), "digest": bank.digest}
-        if chosen.transductive:
-            meta["transductive"] = True
-        if models := [catalog.card(s.model) for s in chosen.rerankers if s.model]:
-            meta["rerankers"] = [facts_of(card) for card in models]
+                listed = self._reranked(listed, stage, posed[chosen.sources[0].encoder], chosen, query, i, read)
+            shown = hits(listed, k)
+            shown = explained(self.spaces, shown, posed, chosen, query, i) if explain else shown
+            rankings.append(Ranking(query.id, cut_off(self.chances, shown, posed, chosen, query, i)))
+        meta = self._meta(chosen, posed.values()) | {"depth": depth, "k": k, "queries": len(asked)}
         if read:
             meta["reads"] = {stage: vars(counted) for stage, counted in read.items()}
         return Run(str(chosen), tuple(rankings), meta | {"seconds": round(time.perf_counter() - started, 4)})
 
+    def _meta(self, recipe: Recipe, posed: Iterable[Posed]) -> dict[str, Any]:
+        """What made the answers: recipe, encoders, bank, models, versions."""
+        meta: dict[str, Any] = {"recipe": str(recipe), "exact": self.exact, "versions": versions()}
+        meta["encoders"] = [_described(p.space) for p in posed]
+        if recipe.transforms or recipe.correction or recipe.composer.name in CENTRED:
+            bank = self.spaces.bank
+            meta["bank"] = {"name": bank.name, "queries": len(bank.queries), "digest": bank.digest}
+        if recipe.transductive:
+            meta["transductive"] = True
+        if models := [catalog.card(s.model) for s in recipe.rerankers if s.model]:
+            meta["rerankers"] = [facts_of(card) for card in models]
+        return meta
+
     def posed(self, spec: str, recipe: Recipe, queries: Sequence[Query]) -> Posed:
         """The space of one of the recipe's encoders, fitted and ready, and the queries in it."""
+        if lexical.is_lexical(spec):
+            words = self._words()
+            alone = all(lexical.is_lexical(s.encoder) for s in recipe.sources)
+            return Posed(words, words.composed(queries, alone=alone), None)
         space = self.spaces.get(spec, recipe)
         self._check_embedded(spec, space)
         if isinstance(space, LateSpace):
-            joint = recipe.composer.name == JOINT and space.encoder.card.joint
-            read = [replace(q, parts=read_together(q.parts)) for q in queries] if joint else queries
+            read = [replace(q, parts=_read_by(space.encoder.card, recipe, q)) for q in queries]
             return Posed(space, space.composed(read), None)
         parts = self._parts(space, queries, recipe.composer)
         return Posed(space, space.composed(parts, recipe.composer), parts)
@@ -157,6 +151,16 @@ class Engine:
         if key not in self._remembered:
             self._remembered[key] = space.asked(queries, composer)
         return self._remembered[key]
+
+    def _words(self) -> LexicalSpace:
+        """The library's words; refused where it has items but no words."""
+        space = LexicalSpace(self.library.lexical_store())
+        if not space.views and self.library.ledger.item_counts():
+            raise BadQuery(
+                f"no item of this library has words, and {lexical.NAME} searches by words alone: leave it out, or "
+                "ingest captions, subtitles, pages or texts"
+            )
+        return space
 
     def _check_embedded(self, spec: str, space: Space | LateSpace) -> None:
         """Refuses to answer with nothing where a library has items but no vector of an encoder as it is now."""
@@ -176,28 +180,76 @@ class Engine:
     ) -> list[Listed]:
         space = posed.space
         selections = [Selection(q.filter, q.exclude, q.subset) for q in queries]
-        views = space.views if source.view == "all" else (source.view,)
+        views = views_searched(posed, source)
+        if recipe.composer.name in BLENDS and isinstance(space, Space):
+            return self._blended(posed, source, views, recipe, depth, selections)
         found = {view: _found(space, view, posed.rows, depth, selections) for view in views}
-        corrected = f",{recipe.correction}" if recipe.correction else ""
+        named = f"{source.encoder}@{source.view}"
+        corrected = f",{recipe.correction}" if recipe.correction and not isinstance(space, LexicalSpace) else ""
         if source.view != "all":
-            return [Listed(f, ((f"{source}{corrected}", f),)) for f in found[source.view]]
+            return [Listed(f, ((f"{named}{corrected}", f),)) for f in found[source.view]]
         scales = {view: self.spaces.null(space, view, recipe) for view in views}
         merged = []
         for i in range(len(queries)):
-            best = _best_view({view: found[view][i] for view in views}, scales, depth)
+            best = best_view({view: found[view][i] for view in views}, scales, depth)
             stages = tuple((f"{source.encoder}@{view}{corrected}", found[view][i]) for view in views)
-            merged.append(Listed(best, (*stages, (str(source), best))))
+            merged.append(Listed(best, (*stages, (named, best))))
         return merged
+
+    def _blended(
+        self,
+        posed: Posed,
+        source: Source,
+        views: Sequence[View],
+        recipe: Recipe,
+        depth: int,
+        selections: Sequence[Selection],
+    ) -> list[Listed]:
+        """Each query's parts scored one by one, and mixed."""
+        space = posed.space
+        assert isinstance(space, Space) and isinstance(space.store, ExactStore) and posed.parts is not None
+        scales = {v: self.spaces.null(space, v, recipe) if source.view == "all" else (0.0, 1.0) for v in views}
+        parts = space.turned(posed.parts, recipe.composer)
+        found = blended(space.store, scales, parts, recipe.composer, depth, selections)
+        said = ",".join([f"{source.encoder}@{source.view}", *map(str, filter(None, [recipe.correction]))])
+        return [Listed(f, ((f"{said},{recipe.composer}", f),)) for f in found]
+
+    def _reranked(
+        self,
+        listed: Listed,
+        stage: Stage,
+        first: Posed,
+        recipe: Recipe,
+        query: Query,
+        place: int,
+        reads: dict[str, Reads],
+    ) -> Listed:
+        """The list in the order of one reranker, whatever it looks at."""
+        if stage.name in READERS:
+            return self._read(listed, stage, query, reads)
+        if stage.name in ROW_BY_ROW:
+            return self._row_by_row(listed, stage, query, recipe)
+        return _by_vectors(listed, stage, first, recipe, place)
+
+    def _row_by_row(self, listed: Listed, stage: Stage, query: Query, recipe: Recipe) -> Listed:
+        """The list in the order of a late-interaction encoder of this library."""
+        view, space = recipe.sources[0].view, self.spaces.get(stage.model, recipe)
+        assert view != "all" and isinstance(space, LateSpace)  # parse and _check have seen to it
+        self._check_embedded(stage.model, space)
+        read = replace(query, parts=_read_by(space.encoder.card, recipe, query))
+        bags = space.store.bags(view, listed.found.ids[: depth_of(stage)])
+        run = ROW_BY_ROW[stage.name].run
+        return reordered(listed, stage, run(space.composed([read])[0], bags, len(listed.found), *stage.arguments))
 
     def _read(self, listed: Listed, stage: Stage, query: Query, reads: dict[str, Reads]) -> Listed:
         """The list in the order of a model that reads the query and the items; a file that is gone is not read."""
         model = catalog.load_reranker(stage.model)
-        shown = Shown(self.library, listed.found.ids[: int(stage.arguments[0])], "image" in model.card.reads)
+        shown = Shown(self.library, listed.found.ids[: depth_of(stage)], "image" in model.card.reads)
         result = READERS[stage.name].run(model, query.parts, shown, len(listed.found), *stage.arguments)
         if isinstance(result, Approximated):
             known = reads.get(str(stage), Reads(0, 0))
             reads[str(stage)] = Reads(known.calls + result.calls, known.offline + result.offline)
-        return _reordered(listed, stage, result)
+        return reordered(listed, stage, result)
 
 
 class Shown:
@@ -226,7 +278,7 @@ class Shown:
 
 def _depth(recipe: Recipe, k: int, depth: int | None) -> int:
     """How far lists are searched: as far as is asked for, or as the recipe needs. Raises BadQuery where k cannot be."""
-    depth = depth if depth is not None else max([DEPTH, *(int(s.arguments[0]) for s in recipe.rerankers)])
+    depth = depth if depth is not None else max([DEPTH, *map(depth_of, recipe.rerankers)])
     for name, count in (("k", k), ("depth", depth)):
         if not isinstance(count, Integral):
             raise BadQuery(f"{name} = {count!r} is not a whole number: it counts items")
@@ -240,8 +292,12 @@ def _checked(query: Query) -> Query:
     if not parts:
         raise BadQuery(f"query {query.id!r} has no parts: give it words or a picture with a weight other than 0")
     for part in parts:
-        if (part.content is None) == (part.item is None):
-            raise BadQuery(f"query {query.id!r}: a part holds either content or the id of an item")
+        if sum(held is not None for held in (part.content, part.item, part.vector)) != 1:
+            raise BadQuery(
+                f"query {query.id!r}: a part holds content, or the id of an item, or a raw vector: one of them"
+            )
+        if part.feedback and part.item is None:
+            raise BadQuery(f"query {query.id!r}: only items are liked or disliked, by their ids")
         if part.content is not None and _is_empty(part.content):
             raise BadQuery(f"query {query.id!r} has an empty part: give it words or a picture")
         if not np.isfinite(part.weight):
@@ -251,94 +307,86 @@ def _checked(query: Query) -> Query:
 
 
 def _found(
-    space: Space | LateSpace, view: View, asked: Array | Tokens, depth: int, selections: Sequence[Selection]
+    space: Space | LateSpace | LexicalSpace,
+    view: View,
+    asked: Array | Tokens | Sequence[Terms],
+    depth: int,
+    selections: Sequence[Selection],
 ) -> list[Found]:
+    if isinstance(space, LexicalSpace):
+        assert isinstance(asked, list)
+        return space.store.search(view, asked, depth, selections)
     if isinstance(space, LateSpace):
         assert isinstance(asked, Tokens)
         return space.store.search(view, asked, depth, selections)
-    assert not isinstance(asked, Tokens)
+    assert isinstance(asked, np.ndarray)
     return space.store.search(view, asked, depth, selections)
 
 
-def _check(cards: Sequence[Card], recipe: Recipe, queries: Sequence[Query]) -> None:
-    """Refuses what some encoder or reranker of the recipe cannot do, before any of them is loaded."""
+def _check(cards: Sequence[Card], leading: Mapping[Stage, Card], recipe: Recipe, queries: Sequence[Query]) -> None:
+    """Refuses what some encoder or reranker of the recipe cannot do, before any of them is loaded.
+
+    `cards` are those of the sources, in order; `leading` those of the encoders that rerank row by row.
+    """
     if recipe.composer.name == JOINT and not any(card.joint for card in cards):
         raise BadRecipe(f"{cards[0].name} reads words and pictures one at a time: write sum instead of {JOINT}")
+    if recipe.cutoff and all(card.multi or lexical.is_lexical(card.spec) for card in cards):
+        raise BadRecipe(f"{recipe.cutoff} needs an encoder that gives one vector for each item: add one")
     for source, card in zip(recipe.sources, cards, strict=True):
-        if source.view != "all" and source.view not in (able := views_of(card)):
-            raise BadRecipe(f"{source}: {card.name} makes no {source.view} view, only {', '.join(able)}")
+        _check_view(str(source), source.view, card)
+    for stage, card in leading.items():
+        if not card.multi:
+            raise BadRecipe(f"{stage}: {card.name} gives one vector for each item: name a late-interaction encoder")
+        _check_view(str(stage), recipe.sources[0].view, card)
+    # BM25 searches by the words that a query has, and by no other part.
+    readers = [card for card in (*cards, *leading.values()) if not lexical.is_lexical(card.spec)]
     for query in queries:
-        for card in cards:
-            together = recipe.composer.name == JOINT and card.joint
-            parts = read_together(query.parts) if together else query.parts
-            check_readable(card, [p.content for p in parts if p.content is not None], "query")
+        for card in readers:
+            _check_read(card, recipe, query)
         for stage in recipe.rerankers:
-            if stage.model:
+            if stage.name in READERS:
                 question(query.parts, catalog.card(stage.model))
+
+
+def _check_view(named: str, view: SearchedView, card: Card) -> None:
+    if view != "all" and view not in (able := views_of(card)):
+        raise BadRecipe(f"{named}: {card.name} makes no {view} view, only {', '.join(able)}")
+
+
+def _check_read(card: Card, recipe: Recipe, query: Query) -> None:
+    if card.multi and any(part.vector is not None for part in query.parts):
+        raise BadQuery(
+            f"query {query.id!r}: a raw vector is one row, and {card.name} asks with several: give it words, a picture "
+            "or an item instead"
+        )
+    parts = _read_by(card, recipe, query)
+    check_readable(card, [part.content for part in parts if part.content is not None], "query")
+
+
+def _read_by(card: Card, recipe: Recipe, query: Query) -> tuple[Part, ...]:
+    """The parts of a query as an encoder reads them: together, where it can and the recipe asks for it."""
+    return read_together(query.parts) if recipe.composer.name == JOINT and card.joint else query.parts
 
 
 def _is_empty(content: Content) -> bool:
     return not content.modalities or (content.modalities == ("text",) and not (content.text or "").strip())
 
 
-def _best_view(found: Mapping[View, Found], nulls: Mapping[View, tuple[float, float]], depth: int) -> Found:
-    """The lists as one: scores standardised by the null bank's, an item's score is that of its best view.
-
-    Where best views tie (the clips of a film share its caption) the other view decides, then the id. Cutting each list
-    at `depth` loses nothing of the first `depth` places: whatever was cut has `depth` items of its own view before it.
-    """
-    scores: dict[str, list[float]] = {}
-    for view, listed in found.items():
-        mean, deviation = nulls[view]
-        for ident, score in zip(listed.ids, (listed.scores - mean) / deviation, strict=True):
-            scores.setdefault(ident, []).append(float(score))
-    # A shorter list, of an item that lacks a view, comes after a longer one that begins alike.
-    falling = {ident: [*sorted(-v for v in values), np.inf] for ident, values in scores.items()}
-    order = sorted(falling, key=lambda ident: (falling[ident], ident))[:depth]
-    return Found(tuple(order), np.array([-falling[ident][0] for ident in order], dtype=np.float64))
-
-
-def _fused(lists: Sequence[Listed], fuser: Stage | None) -> Listed:
-    if fuser is None:
-        return lists[0]
-    found: Found = FUSERS[fuser.name].run([listed.found for listed in lists], *fuser.arguments)
-    stages = tuple(stage for listed in lists for stage in listed.stages)
-    return Listed(found, (*stages, (str(fuser), found)))
-
-
-def _reranked(listed: Listed, stage: Stage, posed: Posed, recipe: Recipe, place: int) -> Listed:
+def _by_vectors(listed: Listed, stage: Stage, posed: Posed, recipe: Recipe, place: int) -> Listed:
     space, rows = posed.space, posed.rows
-    assert isinstance(space, Space) and not isinstance(rows, Tokens)  # late_space.refuse has seen to it
+    # late_space.refuse and lexical_space.refuse have seen to it.
+    assert isinstance(space, Space) and isinstance(rows, np.ndarray)
     ids = listed.found.ids
     plain = stage.name in UNTRANSFORMED
     searched = recipe.sources[0].view
     wanted = (searched,) if stage.name in ONE_VIEW and searched != "all" else space.views
     views = {view: (space.raw if plain else space.store).rows(view, ids) for view in wanted}
-    query = posed.plain(recipe.composer)[place] if plain else rows[place]
-    return _reordered(listed, stage, RERANKERS[stage.name].run(query, views, *stage.arguments))
+    query = posed.plain(place, recipe.composer) if plain else rows[place]
+    return reordered(listed, stage, RERANKERS[stage.name].run(query, views, *stage.arguments))
 
 
-def _reordered(listed: Listed, stage: Stage, result: Reordered) -> Listed:
-    ids = listed.found.ids
-    scores = np.where(np.isnan(result.scores), listed.found.scores, result.scores)[result.order]
-    scored = [p for p in result.order if not np.isnan(result.scores[p])]
-    opinion = Found(tuple(ids[p] for p in scored), result.scores[scored])
-    return Listed(Found(tuple(ids[p] for p in result.order), scores), (*listed.stages, (str(stage), opinion)))
-
-
-def _hits(listed: Listed, k: int) -> tuple[Hit, ...]:
-    top = listed.found.ids[:k]
-    trails: dict[str, list[Mark]] = {ident: [] for ident in top}
-    for stage, found in listed.stages:
-        for rank, (ident, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1):
-            if ident in trails:
-                trails[ident].append(Mark(stage, rank, float(score)))
-    scores = listed.found.scores
-    return tuple(Hit(ident, i + 1, float(scores[i]), tuple(trails[ident])) for i, ident in enumerate(top))
-
-
-def _described(space: Space | LateSpace) -> dict[str, Any]:
-    card = space.encoder.card
+def _described(space: Space | LateSpace | LexicalSpace) -> dict[str, Any]:
+    card = space.card if isinstance(space, LexicalSpace) else space.encoder.card
     counts = {view: space.store.count(view) for view in space.views}
-    more = space.described() if isinstance(space, LateSpace) else {}
+    more = {} if isinstance(space, Space) else space.described()
     return more | facts_of(card) | {"space": card.space, "dim": card.dim, "items": counts}

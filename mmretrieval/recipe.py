@@ -5,7 +5,8 @@
     lite,center,sum,gram:100
 
 Stages are separated by commas, arguments follow colons. Their order is fixed: sources (encoders and views, joined
-by +), transforms, composer, correction, fuser, rerankers. `parse` and `str` are inverse to each other: the text that
+by +, a list that is to count for more with ^ and its weight: lite@visual^2+lite-0@visual), transforms, composer,
+correction, fuser, rerankers, cut-off. `parse` and `str` are inverse to each other: the text that
 `str` gives always spells out composer, fuser, views and arguments, so that a recipe in a run file hides no default.
 """
 
@@ -19,9 +20,23 @@ from typing import Any, Literal
 
 from mmretrieval import catalog
 from mmretrieval.errors import BadRecipe
-from mmretrieval.search import COMPOSERS, CORRECTIONS, FUSERS, JOINT, ONE_VIEW, READERS, RERANKERS, TRANSDUCTIVE
+from mmretrieval.lexical import is_lexical
+from mmretrieval.search import (
+    BLENDS,
+    COMPOSERS,
+    CORRECTIONS,
+    CUTOFFS,
+    FUSERS,
+    JOINT,
+    ONE_VIEW,
+    READERS,
+    RERANKERS,
+    ROW_BY_ROW,
+    TRANSDUCTIVE,
+)
+from mmretrieval.stages import StageRow
 from mmretrieval.transforms import TARGETED, TRANSFORMS
-from mmretrieval.types import VIEWS, StageRow, View
+from mmretrieval.types import VIEWS, View
 
 SearchedView = View | Literal["all"]
 SEARCHED_VIEWS: tuple[str, ...] = (*VIEWS, "all")
@@ -29,26 +44,33 @@ SEARCHED_VIEWS: tuple[str, ...] = (*VIEWS, "all")
 # In the order in which stages stand in a recipe. "one": at most one stage; "many": any number, in the order given.
 SLOTS: tuple[tuple[str, Mapping[str, StageRow[Any]], Literal["one", "many"]], ...] = (
     ("transform", TRANSFORMS, "many"),
-    ("composer", COMPOSERS, "one"),
+    ("composer", ChainMap(BLENDS, COMPOSERS), "one"),
     ("correction", CORRECTIONS, "one"),
     ("fuser", FUSERS, "one"),
-    ("reranker", ChainMap(READERS, RERANKERS), "many"),
+    ("reranker", ChainMap(READERS, ROW_BY_ROW, RERANKERS), "many"),
+    ("cut-off", CUTOFFS, "one"),
 )
+RERANKING = [slot for slot, _, _ in SLOTS].index("reranker")
+# Stages whose model is another encoder of the library.
+LEADING = TARGETED | frozenset(ROW_BY_ROW)
 DEFAULT_COMPOSER = "sum"
 DEFAULT_FUSER = "rrf"
 # More than anybody can interpret; a page must not be kept busy by one visitor's list of a thousand.
 LONGEST = 16
+MOST_CHARS = 4000
+MOST_WEIGHT = 1000.0
 
 
 @dataclass(frozen=True)
 class Source:
-    """One encoder searched on one view, or on all of them."""
+    """One encoder searched on one view, or on all of them; its list counts by `weight` where lists are fused."""
 
     encoder: str
     view: SearchedView = "all"
+    weight: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.encoder}@{self.view}"
+        return f"{self.encoder}@{self.view}{f'^{_written(self.weight)}' if self.weight != 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -73,22 +95,23 @@ class Recipe:
     correction: Stage | None = None
     fuser: Stage | None = None
     rerankers: tuple[Stage, ...] = ()
+    cutoff: Stage | None = None
 
     def __str__(self) -> str:
         return ",".join(["+".join(map(str, self.sources)), *map(str, self.stages)])
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """The specs of all encoders whose vectors it needs: those searched, and those that a transform leads to."""
-        return tuple(
-            dict.fromkeys([*(s.encoder for s in self.sources), *(t.model for t in self.transforms if t.model)])
-        )
+        """The specs of all encoders whose vectors it needs: those searched, and those that stages lead to."""
+        searched = (s.encoder for s in self.sources if not is_lexical(s.encoder))
+        led = [stage for stage in (*self.transforms, *self.rerankers) if stage.name in LEADING]
+        return tuple(dict.fromkeys([*searched, *(stage.model for stage in led)]))
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """All that comes after the sources, in order."""
         one = (stage for stage in (self.composer, self.correction, self.fuser) if stage is not None)
-        return (*self.transforms, *one, *self.rerankers)
+        return (*self.transforms, *one, *self.rerankers, *([self.cutoff] if self.cutoff else []))
 
     @property
     def transductive(self) -> bool:
@@ -98,13 +121,15 @@ class Recipe:
 
 def parse(text: str) -> Recipe:
     """The recipe that a text spells; defaults are filled in. Raises BadRecipe, which names the nearest valid stage."""
+    if len(text) > MOST_CHARS:
+        raise BadRecipe(f"recipe {text[:60]!r}... has {len(text):,} characters, at most {MOST_CHARS:,} are read")
     head, *rest = (piece.strip() for piece in text.strip().split(","))
     if not head:
         raise BadRecipe(f"recipe {text!r} names no encoder: begin with one, as in lite@visual")
     if len(rest) + head.count("+") > LONGEST:
         raise BadRecipe(f"recipe {text[:60]!r}... has more than {LONGEST} encoders and stages: leave some out")
     sources = tuple(_source(piece.strip(), text) for piece in head.split("+"))
-    if len(set(sources)) != len(sources):
+    if len({(s.encoder, s.view) for s in sources}) != len(sources):
         raise BadRecipe(f"recipe {text!r} names the same encoder and view twice")
     found: dict[str, list[Stage]] = {slot: [] for slot, _, _ in SLOTS}
     reached = 0
@@ -133,6 +158,12 @@ def stage_of(stage: str) -> Stage:
     return _stage(stage, stage)[1]
 
 
+def depth_of(stage: Stage) -> int:
+    """How many of the first items of a list a reranker looks at."""
+    row = SLOTS[RERANKING][1][stage.name]
+    return int(next(v for p, v in zip(row.parameters, stage.arguments, strict=True) if p.name == "depth"))
+
+
 def joins(stage: str) -> bool:
     """Whether a stage joins the lists of several sources. Raises BadRecipe for an unknown one."""
     return SLOTS[place_of(stage)][0] == "fuser"
@@ -157,7 +188,7 @@ def with_stages(recipe: Recipe, *stages: str) -> Recipe:
 
 def first_alone(recipe: Recipe) -> Recipe:
     """The recipe with its first source alone, and so without its fuser."""
-    return replace(recipe, sources=recipe.sources[:1], fuser=None)
+    return replace(recipe, sources=(replace(recipe.sources[0], weight=1.0),), fuser=None)
 
 
 def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str) -> Recipe:
@@ -166,18 +197,27 @@ def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str
         raise BadRecipe(f"recipe {text!r}: {fuser.name} joins several lists; add an encoder with +, or leave it out")
     if fuser is None and len(sources) > 1:
         fuser = Stage(DEFAULT_FUSER, _defaults(FUSERS[DEFAULT_FUSER]))
+    if len(sources) == 1 and sources[0].weight != 1:
+        raise BadRecipe(f"recipe {text!r}: ^ weighs one list against another, and there is one: leave it out")
     usual = JOINT if any(catalog.is_joint(s.encoder) for s in sources) else DEFAULT_COMPOSER
     composer = found["composer"][0] if found["composer"] else Stage(usual, _defaults(COMPOSERS[usual]))
     correction = found["correction"][0] if found["correction"] else None
+    if correction and correction.name in TRANSDUCTIVE and composer.name in BLENDS:
+        raise BadRecipe(
+            f"recipe {text!r}: {correction.name} weighs whole queries against each other, and {composer.name} scores "
+            "their parts one by one: leave one of them out"
+        )
     for stage in found["reranker"]:
-        if stage.name in ONE_VIEW and sources[0].view == "all":
-            raise BadRecipe(
-                f"recipe {text!r}: {stage.name} compares items by one view: name it, as in {sources[0].encoder}@visual"
-            )
-    return Recipe(sources, tuple(found["transform"]), composer, correction, fuser, tuple(found["reranker"]))
+        if stage.name in ONE_VIEW and sources[0].view == "all":  # scores of two views cannot be compared
+            named = f"{sources[0].encoder}@{'text' if is_lexical(sources[0].encoder) else 'visual'}"
+            raise BadRecipe(f"recipe {text!r}: {stage.name} compares items by one view: name it, as in {named}")
+    rerankers, cutoff = tuple(found["reranker"]), found["cut-off"][0] if found["cut-off"] else None
+    return Recipe(sources, tuple(found["transform"]), composer, correction, fuser, rerankers, cutoff)
 
 
 def _source(piece: str, text: str) -> Source:
+    whole, hat, weighed = piece.rpartition("^")
+    piece, weight = (whole.strip(), _weight(weighed, text)) if hat else (piece, 1.0)
     encoder, _, view = (half.strip() for half in (piece.rpartition("@") if "@" in piece else (piece, "@", "all")))
     if not encoder:
         raise BadRecipe(f"recipe {text!r}: {piece!r} names no encoder before the @")
@@ -185,14 +225,25 @@ def _source(piece: str, text: str) -> Source:
         near = difflib.get_close_matches(view.lower(), SEARCHED_VIEWS, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise BadRecipe(f"recipe {text!r}: {view!r} is not a view, use {', '.join(SEARCHED_VIEWS)}{hint}")
-    return Source(str(catalog.parse_spec(encoder)), view)  # type: ignore[arg-type]  # checked against SEARCHED_VIEWS just above
+    # The view is checked against SEARCHED_VIEWS just above.
+    return Source(str(catalog.parse_spec(encoder)), view, weight)  # type: ignore[arg-type]
+
+
+def _weight(written: str, text: str) -> float:
+    weight = float(written) if _is_number(written) else 0.0
+    if not 0 < weight <= MOST_WEIGHT:
+        raise BadRecipe(
+            f"recipe {text!r}: after ^ stands how much a list counts, a number above 0 and at most {MOST_WEIGHT:g}, "
+            f"as in lite@visual^2+lite-0@visual, not {written!r}"
+        )
+    return weight
 
 
 def _stage(piece: str, text: str) -> tuple[int, Stage]:
     name, *raw = piece.split(":")
     for place, (_, table, _) in enumerate(SLOTS):
         if name in table:
-            modelled = name in READERS or name in TARGETED
+            modelled = name in READERS or name in LEADING
             return place, (_modelled if modelled else _plain)(name, raw, table[name], text)
     known = [n for _, table, _ in SLOTS for n in table]
     near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.6)

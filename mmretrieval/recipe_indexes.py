@@ -63,7 +63,9 @@ class RecipeIndexes:
             if not (folder / ABOUT).is_file() or (transforms := self.fits.restored(recipe.transforms, facts)) is None:
                 return None
             try:
-                self._opened[folder] = Opened(MaterialisedStore(folder), transforms, facts["changes"])
+                self._opened[folder] = Opened(
+                    MaterialisedStore(folder, self.library.select), transforms, facts["changes"]
+                )
             except (LibraryBusy, StoreError):
                 return None  # another process has it, or it is spoilt: it is a cache, and a scan gives the same answer
         return self._opened[folder]

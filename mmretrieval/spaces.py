@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,12 +17,14 @@ from mmretrieval.bank_rows import bank_rows, together
 from mmretrieval.errors import BadQuery, BadRecipe
 from mmretrieval.fits import Fits
 from mmretrieval.late_space import LateSpace
+from mmretrieval.lexical import is_lexical
+from mmretrieval.lexical_space import LexicalSpace
 from mmretrieval.library import Library
 from mmretrieval.part_rows import PartRows, part_rows
 from mmretrieval.recipe import DEFAULT_COMPOSER, Recipe, Stage
 from mmretrieval.recipe_indexes import RecipeIndexes, can_be_index, refuse_to_materialise
 from mmretrieval.reference import Reference
-from mmretrieval.search import CORRECTIONS
+from mmretrieval.search import BLENDS, CENTRED, CORRECTIONS, JOINT
 from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.store.materialised import MaterialisedStore
@@ -31,6 +33,8 @@ from mmretrieval.types import VIEWS, Array, Encoder, Modality, Query, Transform,
 
 # The null bank's scores are taken against at most this many items of a view, evenly spaced by id.
 NULL_ITEMS = 10_000
+# The mean picture is taken over so many.
+CENTRED_ITEMS = 2_000
 # By how much of its items a view may change before a page takes the null bank's scores, and fits transforms, again.
 DRIFT = 0.02
 # Transformed items are held in memory up to so many bytes.
@@ -44,6 +48,16 @@ class Null:
 
     mean: float
     deviation: float
+    changes: Mapping[str, int]
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Centres:
+    """The mean row of each modality, also before any transform, and the state of the spaces that they belong to."""
+
+    means: Mapping[Modality, Array]
+    plain: Mapping[Modality, Array]
     changes: Mapping[str, int]
     count: int
 
@@ -81,7 +95,8 @@ class Fitted:
 class Space:
     """One encoder's space as a recipe sees it, ready to search; `raw` is its store before any transform.
 
-    `reference` is what a correction is fitted on here, where the space is transformed or corrected.
+    `reference` is what a correction is fitted on here, where the space is transformed or corrected. `centres` and
+    `plain_centres` are the means that the recipe's composer wants, as transforms leave them and before any.
     """
 
     encoder: Encoder
@@ -89,6 +104,8 @@ class Space:
     raw: VectorStore
     transforms: tuple[Transform, ...] = ()
     reference: Reference | None = None
+    centres: Mapping[Modality, Array] = field(default_factory=dict)
+    plain_centres: Mapping[Modality, Array] = field(default_factory=dict)
 
     @cached_property
     def views(self) -> tuple[View, ...]:
@@ -101,9 +118,13 @@ class Space:
 
     def composed(self, asked: PartRows, composer: Stage, *, blank: bool = False) -> Array:
         """Each query as one row (n, d): its parts transformed by modality, and composed (see PartRows)."""
+        return self.turned(asked, composer).composed(composer, blank=blank)
+
+    def turned(self, asked: PartRows, composer: Stage) -> PartRows:
+        """The parts after all transforms, with the means that the composer wants."""
         for transform in self.transforms:
             asked = asked.turned(transform)
-        return asked.composed(composer, blank=blank)
+        return replace(asked, centres=self.centres) if composer.name in CENTRED else asked
 
     def _item(self, ident: str) -> tuple[Modality, Array]:
         """What an item stands for as a query: its pixels, or its words where it has no pixels."""
@@ -128,44 +149,80 @@ class Spaces:
         self._lock = threading.Lock()
         self._fits: dict[tuple[Any, ...], Fitted] = {}
         self._nulls: dict[tuple[Any, ...], Null] = {}
+        self._centres: dict[tuple[Any, ...], Centres] = {}
         self._kept = Fits(library)
         self._indexes = RecipeIndexes(library, self._kept)
 
     def get(self, spec: str, recipe: Recipe) -> Space | LateSpace:
         """The space of one of the library's encoders under a recipe; what has to be fitted is fitted here."""
         card = self.library.card(spec)
+        if is_lexical(spec):
+            raise BadRecipe(f"{spec} compares words and has no vectors, which this needs: name an encoder")
         encoder = catalog.load(spec)
         if card.multi:
             return LateSpace(encoder, self.library.late_store(spec, exact=self.exact))
         with self._lock:
             self._indexes.let_go()
-        raw = self.library.exact_store(spec) if self.exact else self.library.store(spec)
+        # What mixes scores needs those of every item.
+        scanned = self.exact or recipe.composer.name in BLENDS
+        raw = self.library.exact_store(spec) if scanned else self.library.store(spec)
         if not recipe.transforms and recipe.correction is None:
-            return Space(encoder, raw, raw)
-        with self._lock:
-            if (over_index := self._materialised(spec, encoder, recipe)) is not None:
-                return over_index
-            fitted = self._fitted(spec, encoder, recipe)
-        return Space(encoder, fitted.store, raw, fitted.transforms, fitted.reference)
+            space = Space(encoder, raw, raw)
+        else:
+            with self._lock:
+                over_index = None if scanned else self._materialised(spec, encoder, recipe)
+                fitted = None if over_index else self._fitted(spec, encoder, recipe)
+            if over_index is not None:
+                space = over_index
+            else:
+                assert fitted is not None
+                space = Space(encoder, fitted.store, raw, fitted.transforms, fitted.reference)
+        if recipe.composer.name not in CENTRED:
+            return space
+        centres = self._means(space, recipe)
+        return replace(space, centres=centres.means, plain_centres=centres.plain)
+
+    def _means(self, space: Space, recipe: Recipe) -> Centres:
+        """The mean row (d,) of words (those of the bank) and of pictures (the library's), as transforms leave them.
+
+        Taken over at most CENTRED_ITEMS pictures, evenly spaced by id; frames share the mean of the pictures.
+        """
+        name = space.encoder.card.space
+        key, changes, count = (name, recipe.transforms), self.changes(name, recipe), space.raw.count("visual")
+        known = self._centres.get(key)
+        if known is None or not (known.changes == changes or (not self.exact and near(count, known.count))):
+            rows = bank_rows(space.encoder, self.bank, PLAIN).by_modality()
+            held: dict[Modality, Array] = {"text": rows["text"]} if "text" in rows else {}
+            ids = self.library.ledger.items_with(name, "visual")
+            pictures, present = space.raw.rows("visual", ids[:: max(1, -(-len(ids) // CENTRED_ITEMS))])
+            if present.any():
+                held |= {"image": pictures[present], "frames": pictures[present]}
+            plain = _mean_rows(held)
+            for transform in space.transforms:
+                held = {modality: transform.query(modality, some) for modality, some in held.items()}
+            known = self._centres[key] = Centres(_mean_rows(held), plain, changes, count)
+        return known
 
     def reference(self, spec: str, composer: Stage) -> Reference:
         """What the first transform of a space is fitted on: its items and the bank, as the encoder gave them."""
-        rows = bank_rows(catalog.load(spec), self.bank, composer)
-        return Reference(self.library.matrices(spec), rows.by_modality(), rows.composed(composer, blank=True))
+        rows = bank_rows(catalog.load(spec), self.bank, banked(composer))
+        return Reference(self.library.matrices(spec), rows.by_modality(), rows.composed(banked(composer), blank=True))
 
-    def null(self, space: Space | LateSpace, view: View, recipe: Recipe) -> tuple[float, float]:
+    def null(self, space: Space | LateSpace | LexicalSpace, view: View, recipe: Recipe) -> tuple[float, float]:
         """Mean and deviation of the null bank's scores on a view.
 
         An exact engine takes them from the library as it is. Another keeps them until the view has grown or shrunk by
         DRIFT, so that searching while files come in does not read the library again after every batch.
         """
+        if isinstance(space, LexicalSpace):
+            return space.null()
         if "text" not in space.encoder.card.reads:
             return 0.0, 1.0  # it cannot read the bank; and of its one view, the pixels', any scale keeps the order
         name = space.encoder.card.space
-        key = (name, recipe.transforms, recipe.composer, recipe.correction, view)
-        changes, count = self._changes(name, recipe), space.store.count(view)
+        key = (name, recipe.transforms, banked(recipe.composer), recipe.correction, view)
+        changes, count = self.changes(name, recipe), space.store.count(view)
         known = self._nulls.get(key)
-        if known is not None and (known.changes == changes or (not self.exact and _near(count, known.count))):
+        if known is not None and (known.changes == changes or (not self.exact and near(count, known.count))):
             return known.mean, known.deviation
         if isinstance(space, LateSpace):
             scores = space.null_scores(view, self.library.ledger.items_with(name, view))
@@ -178,8 +235,8 @@ class Spaces:
 
     def _null_scores(self, space: Space, view: View, recipe: Recipe) -> npt.NDArray[np.float64]:
         """The scores (q, n) of the null bank's queries against those of the items, evenly spaced, that are there."""
-        rows = bank_rows(space.encoder, nulls(), recipe.composer)
-        bank = space.composed(rows, recipe.composer, blank=True)
+        rows = bank_rows(space.encoder, nulls(), banked(recipe.composer))
+        bank = space.composed(rows, banked(recipe.composer), blank=True)
         if isinstance(space.store, ExactStore):
             items = space.store.matrices[view].rows
             step = max(1, -(-len(items) // NULL_ITEMS))
@@ -190,8 +247,7 @@ class Spaces:
             items = items[::step]
         else:
             # A transform into another encoder's space leads to the items that are there.
-            held = [space.encoder.card.space, *(self.library.card(t).space for t in _targets(recipe))]
-            ids = self.library.ledger.items_with(held[-1], view)
+            ids = self.ids(space, view, recipe)
             some = ids[:: max(1, -(-len(ids) // NULL_ITEMS))]
             if isinstance(space.store, MaterialisedStore):
                 # A correction that the rows hold is part of the scores here too, as it is in a scan.
@@ -207,13 +263,12 @@ class Spaces:
 
     def _fitted(self, spec: str, encoder: Encoder, recipe: Recipe) -> Fitted:
         states = self._states(spec, recipe)
-        key = (spec, recipe.transforms, recipe.composer, recipe.correction)
+        key = (spec, recipe.transforms, banked(recipe.composer), recipe.correction)
         known = self._fits.get(key)
         if known is not None and known.changes == states.changes:
             self._fits[key] = self._fits.pop(key)  # the last to be asked is the last to go
             return known
-        near = known is not None and not self.exact and _near(states.count, known.count)
-        kept = known if near else None
+        kept = known if known is not None and not self.exact and near(states.count, known.count) else None
         # What belongs to an earlier state of this space is of no use any more.
         own = encoder.card.space
         self._fits = {k: v for k, v in self._fits.items() if k[0] != spec or v.changes[own] == states.changes[own]}
@@ -236,7 +291,12 @@ class Spaces:
         changes = {self.library.card(name).space: change for name, (change, _) in held.items()}
         return States(changes, {name: items for name, (_, items) in held.items()})
 
-    def _changes(self, space: str, recipe: Recipe) -> dict[str, int]:
+    def ids(self, space: Space, view: View, recipe: Recipe) -> list[str]:
+        """The items with a view, ids rising, of the space whose items are searched in the end."""
+        held = [space.encoder.card.space, *(self.library.card(target).space for target in _targets(recipe))]
+        return list(self.library.ledger.items_with(held[-1], view))
+
+    def changes(self, space: str, recipe: Recipe) -> dict[str, int]:
         """The last change of a space and of those that a recipe's transforms lead to."""
         spaces = [space, *(self.library.card(target).space for target in _targets(recipe))]
         return {name: self.library.ledger.last_change(name) for name in spaces}
@@ -247,14 +307,14 @@ class Spaces:
             "space": encoder.card.space,
             "changes": dict(changes),
             "bank": {"name": self.bank.name, "digest": self.bank.digest, "queries": len(self.bank.queries)},
-            "composer": str(recipe.composer),
+            "composer": str(banked(recipe.composer)),
             "code": saved.code_digest(),
         }
 
     def _fit_all(
         self, spec: str, encoder: Encoder, recipe: Recipe, states: States, kept: tuple[Transform, ...] | None
     ) -> Fitted:
-        composer, facts = recipe.composer, self._facts(encoder, recipe, states.changes)
+        composer, facts = banked(recipe.composer), self._facts(encoder, recipe, states.changes)
         items = dict(states.items[spec])
         rows = bank_rows(encoder, self.bank, composer)
         transforms: list[Transform] = []
@@ -327,7 +387,7 @@ class Spaces:
         """The space over an index of the library as it is now, where there is one that this process can own."""
         if self.exact or not self.library.owns_indexes or not can_be_index(recipe):
             return None
-        changes = self._changes(encoder.card.space, recipe)
+        changes = self.changes(encoder.card.space, recipe)
         opened = self._indexes.find(recipe, self._facts(encoder, recipe, changes))
         if opened is None:
             return None
@@ -344,5 +404,18 @@ def _targets(recipe: Recipe) -> list[str]:
     return [stage.model for stage in recipe.transforms if stage.model]
 
 
-def _near(count: int, known: int) -> bool:
+def _mean_rows(rows: Mapping[Modality, Array]) -> dict[Modality, Array]:
+    return {m: some.astype(np.float64).mean(axis=0).astype(np.float32) for m, some in rows.items()}
+
+
+def banked(composer: Stage) -> Stage:
+    """How the bank's queries are composed: as the recipe says where words are read with pictures, else added.
+
+    Other composers make the same of a part that is alone, as nearly all of a bank are.
+    """
+    return composer if composer.name in (DEFAULT_COMPOSER, JOINT) else PLAIN
+
+
+def near(count: int, known: int) -> bool:
+    """Whether a view has nearly as many items as when something was fitted to it."""
     return abs(count - known) <= DRIFT * known

@@ -10,6 +10,8 @@ from mmretrieval.errors import BadRecipe
 OWN_CATALOG = "MMRETRIEVAL_CATALOG"
 # A recipe is cut at these before its encoders are read.
 RESERVED = ",+"
+# Where an encoder stands this asks for BM25 over the items' words (mmretrieval/lexical.py), which needs no vectors.
+LEXICAL = "bm25"
 
 
 @dataclass(frozen=True)

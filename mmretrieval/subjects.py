@@ -12,6 +12,7 @@ from mmretrieval.embedding import views_of
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadRecipe, UnknownName
 from mmretrieval.geometry import unit
+from mmretrieval.lexical import is_lexical
 from mmretrieval.library import Library
 from mmretrieval.recipe import Recipe, Source, parse
 from mmretrieval.spaces import Space
@@ -72,6 +73,8 @@ def compared(recipe: Recipe) -> tuple[Source, ...]:
 
 def _there(library: Library, source: Source) -> None:
     """Refuses a view that the encoder does not make, or of which the library has no vector."""
+    if is_lexical(source.encoder):
+        raise BadRecipe(f"{source.encoder} compares words, and a diagnostic compares vectors: choose an encoder")
     card = library.card(source.encoder)
     able = views_of(card)
     if source.view != "all" and source.view not in able:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ VIEWS: tuple[View, ...] = get_args(View)
 Modality = Literal["text", "image", "frames"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Role = Literal["query", "item"]
-F = TypeVar("F")
 
 # Items of the same bytes and place get the same id in every library, on every machine.
 ITEM_NAMESPACE = uuid.UUID("6f0b1f0e-6a39-5d0b-9c53-4d6c72b0a7f1")
@@ -216,11 +215,18 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One weighted part of a query: content to embed, or the id of an item whose stored vector stands for it."""
+    """One weighted part of a query: content to embed, an item whose stored vector stands for it, or a raw vector.
+
+    `feedback`: a liked (weight above 0) or disliked item, which speaks of the answer and is no part of the question. A
+    `vector` (d,) is a row of the encoder's own space, and stands for what has `modality`.
+    """
 
     content: Content | None = None
     item: str | None = None
     weight: float = 1.0
+    feedback: bool = False
+    vector: Array | None = None
+    modality: Modality = "text"
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,13 +280,34 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """What each part of a query brought to a hit in one list, `source`: an encoder and a view.
+
+    Where `additive`, the values add up to the query's dot product (or BM25 score) with the item; else each is the
+    score of a part by itself.
+    """
+
+    source: str
+    parts: tuple[str, ...]
+    values: tuple[float, ...]
+    additive: bool = True
+
+
+@dataclass(frozen=True)
 class Hit:
-    """An item's place in a ranking; `score` is the last stage's that scored it, the trail has them all."""
+    """An item's place in a ranking; `score` is the last stage's that scored it, the trail has them all.
+
+    `contributions` are there where they were asked for. With a cut-off, `chance` is how likely a random query would
+    score as high (see mmretrieval.chances), and a `weak` hit is no better than that.
+    """
 
     id: str
     rank: int
     score: float
     trail: tuple[Mark, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
+    chance: float | None = None
+    weak: bool = False
 
 
 @dataclass(frozen=True)
@@ -399,52 +426,3 @@ class Correction(Protocol):
     def scores(self, view: View, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Corrected scores (q, n) from the dot products of queries with all items that have the view, in id order."""
         ...
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One argument after a colon. `meaning` is what it says, as in "how many items are read"; `unit` what it counts."""
-
-    name: str
-    meaning: str
-    default: float
-    low: float
-    high: float
-    whole: bool = False
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class StageRow(Generic[F]):
-    """One row of a stage table: what runs, what it does, takes and is fitted to ("" for nothing), and whose it is."""
-
-    run: F
-    promise: str
-    parameters: tuple[Parameter, ...] = ()
-    fitted: str = ""
-    source: str = ""
-
-
-# Composer: part vectors (p, d) and weights (p,) -> one unit row (d,). Fuser: lists -> one list.
-Composer: TypeAlias = Callable[..., Array]
-Fuser: TypeAlias = Callable[..., Found]
-
-
-@dataclass(frozen=True, eq=False)
-class Reordered:
-    """What a reranker returns for a list of n: `order` (a permutation of 0..n-1) and each item's new score.
-
-    `scores[i]` belongs to the item that stood at place i before, and is NaN where the reranker had no say.
-    """
-
-    order: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float64]
-
-
-# Reranker: query row (d,), {view: (rows (n, d), present (n,))} in the list's order, *arguments -> Reordered.
-Reranker: TypeAlias = Callable[..., Reordered]
-# Reader: a ContentReranker, the query's parts, place -> content of that item or None, n, *arguments -> Reordered.
-Reader: TypeAlias = Callable[..., Reordered]
-# A transform's or correction's `run`: mmretrieval.reference.Reference, *arguments -> what was fitted on it.
-TransformFit: TypeAlias = Callable[..., Transform]
-CorrectionFit: TypeAlias = Callable[..., Correction]

@@ -13,6 +13,7 @@ from ingesting import add, numbers
 from whole_encoders import JOINT
 
 from mmretrieval import catalog
+from mmretrieval.composition import PartVectors
 from mmretrieval.embedding import embed
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadRecipe, CannotRead
@@ -83,7 +84,7 @@ def test_parts_that_pull_are_read_at_once_and_the_rest_is_added(library: Library
         Part(Content(text="blue"), weight=-0.5),
     )
     both, blue = vector(Content(text="a fox at night", image=drawing(1)), Content(text="blue"))
-    expected = weighted_sum(np.stack([both, blue]), [2.0, -0.5])
+    expected = weighted_sum(PartVectors.of(np.stack([both, blue]), [2.0, -0.5])).row
     matrix = library.matrices(JOINT)["visual"]
     order = np.argsort(-(matrix.rows @ expected), kind="stable")
     run = engine.rank([Query(parts)], f"{JOINT}@visual", 3)

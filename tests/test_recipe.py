@@ -12,8 +12,8 @@ from mmretrieval.catalog import EncoderSpec
 from mmretrieval.errors import BadRecipe
 from mmretrieval.recipe import SLOTS, Recipe, Source, Stage, first_alone, joins, parse, with_stages
 from mmretrieval.search import COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, READERS, RERANKERS
+from mmretrieval.stages import Parameter, StageRow
 from mmretrieval.transforms import TARGETED, TRANSFORMS
-from mmretrieval.types import Parameter, StageRow
 
 TABLES = {
     "transforms": TRANSFORMS,
@@ -274,3 +274,8 @@ def test_several_stages_go_in_at_once_but_not_two_where_a_recipe_holds_one():
 def test_the_first_source_alone_needs_no_fuser():
     assert str(first_alone(parse("lite@visual+lite-0@visual,center,rrf:3"))) == "lite@visual,center,sum"
     assert joins("rrf:3") and not joins("nnn")
+
+
+def test_a_recipe_of_more_than_anybody_reads_is_refused():
+    with pytest.raises(BadRecipe, match="at most 4,000 are read"):
+        parse("lite," + "x" * 4000)

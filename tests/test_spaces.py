@@ -30,11 +30,12 @@ from mmretrieval.reference import Reference
 from mmretrieval.search import CORRECTIONS
 from mmretrieval.search.correct import QueryBank
 from mmretrieval.spaces import Space, Spaces
+from mmretrieval.stages import StageRow
 from mmretrieval.store.corrected import CorrectedStore, dots
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.transforms import TRANSFORMS
 from mmretrieval.transforms.center import Centred
-from mmretrieval.types import Array, Content, Part, Query, Selection, StageRow, View
+from mmretrieval.types import Array, Content, Part, Query, Selection, View
 
 SAID = ["a red fox", "two red foxes", "a blue whale", "the tall lighthouse", "an old bridge", "fox and whale"]
 

@@ -19,7 +19,7 @@ from mmretrieval.diagnostics.gap import gap
 from mmretrieval.diagnostics.gram import gram
 from mmretrieval.diagnostics.hubness import hubness
 from mmretrieval.findings import Finding
-from mmretrieval.types import StageRow
+from mmretrieval.stages import StageRow
 
 __all__ = ["DIAGNOSTICS", "Diagnostic"]
 

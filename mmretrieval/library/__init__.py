@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmretrieval import catalog
+from mmretrieval import catalog, lexical
 from mmretrieval.errors import BadRecipe, EncoderUnavailable, LibraryBusy, NotALibrary, UnknownName
 from mmretrieval.filters import Filter
 from mmretrieval.library import config
@@ -20,10 +20,12 @@ from mmretrieval.library.ledger import FileRow, Ledger
 from mmretrieval.library.locks import FolderLock
 from mmretrieval.library.matrices import matrices
 from mmretrieval.library.parts import sync_folder
+from mmretrieval.library.texts import Words
 from mmretrieval.muvera import encoding_of
 from mmretrieval.store.edge import EdgeStore, LateEdgeStore
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.store.late import Bags, ExactLateStore
+from mmretrieval.store.lexical import LexicalStore
 from mmretrieval.types import Card, Item, LateStore, Settings, VectorStore, View
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class Library:
         self._indexes: dict[str, SpaceIndex] = {}
         self._exact: dict[str, tuple[int, dict[View, Matrix], ExactStore]] = {}
         self._late: dict[str, tuple[int, dict[View, Bags], ExactLateStore]] = {}
+        self._words = Words(path / "cache" / lexical.card().space)
         self._index_lock = threading.RLock()
 
     # --- opening ---------------------------------------------------------------------------------------------------
@@ -183,7 +186,9 @@ class Library:
         return self.config.settings
 
     def card(self, encoder: str) -> Card:
-        """The card of one of the library's encoders; another one is refused with the way to add it."""
+        """The card of one of the library's encoders, or of BM25; another one is refused with the way to add it."""
+        if lexical.is_lexical(encoder.strip()):
+            return lexical.card()
         if str(catalog.parse_spec(encoder)) not in self.encoders:
             catalog.check_known(encoder)  # a name that nobody knows is a different mistake, and gets its own message
             raise UnknownName(
@@ -329,6 +334,10 @@ class Library:
             return index.store
         return self._scanned_bags(encoder)[2]
 
+    def lexical_store(self) -> LexicalStore:
+        """The words of all items as they are now, searched by BM25."""
+        return self._words.store(self.ledger, self.select)
+
     @property
     def owns_indexes(self) -> bool:
         """Whether this process has taken the library's indexes for itself, as a page does."""
@@ -343,7 +352,7 @@ class Library:
 
     def _index(self, card: Card) -> SpaceIndex:
         folder, parts = self.path / "index" / card.space, self.parts_folder(card.space)
-        return SpaceIndex(self.ledger, card.space, card.dim, folder, parts, encoding_of(card))
+        return SpaceIndex(self.ledger, card.space, card.dim, folder, parts, encoding_of(card), self.select)
 
     def sync_indexes(self, on_batch: Callable[[int], None] | None = None) -> int:
         """Brings every open index up to the ledger, in small batches; gives the number of items looked at."""

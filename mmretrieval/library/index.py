@@ -20,6 +20,7 @@ from mmretrieval.library.locks import FolderLock
 from mmretrieval.library.parts import PartReader
 from mmretrieval.muvera import Fde
 from mmretrieval.store.edge import EdgeStore, LateEdgeStore, optimise
+from mmretrieval.store.qdrant import Select
 from mmretrieval.types import VIEWS, Array, Point, View
 
 # Small enough that a page which applies changes meanwhile never stalls: about 25 ms for 256 rows of 512.
@@ -40,8 +41,17 @@ EdgeIndex: TypeAlias = EdgeStore | LateEdgeStore
 class SpaceIndex:
     """The owned, open index of one space; `sync` brings it up to the ledger, `store` is searched."""
 
-    def __init__(self, ledger: Ledger, space: str, dim: int, folder: Path, parts: Path, fde: Fde | None = None) -> None:
-        self.space, self.dim, self.folder, self.fde = space, dim, folder, fde
+    def __init__(
+        self,
+        ledger: Ledger,
+        space: str,
+        dim: int,
+        folder: Path,
+        parts: Path,
+        fde: Fde | None = None,
+        select: Select | None = None,
+    ) -> None:
+        self.space, self.dim, self.folder, self.fde, self.select = space, dim, folder, fde, select
         self.reader = _reader(parts, fde)
         self.batch = BATCH if fde is None else BAGS
         self.lock = FolderLock(folder / "lock", f"the index of {space}")  # makes the folder
@@ -49,10 +59,10 @@ class SpaceIndex:
             _check_room(folder)
             self.generation, self.applied = _current(ledger, space, folder)
             try:
-                self.store = _opened(folder / self.generation, dim, fde)
+                self.store = _opened(folder / self.generation, dim, fde, select)
             except StoreError:  # spoilt, or of another encoding: it is a cache, so a new one takes its place
                 self.generation, self.applied = _fresh(ledger, space)
-                self.store = _opened(folder / self.generation, dim, fde)
+                self.store = _opened(folder / self.generation, dim, fde, select)
         except BaseException:
             self.lock.release()
             raise
@@ -87,7 +97,7 @@ class SpaceIndex:
         if state is None or state[0] == self.generation or not (self.folder / state[0]).is_dir():
             return
         # The old shard is not closed here: a search of another thread may be in it, and lets it go when it is done.
-        self.store = _opened(self.folder / state[0], self.dim, self.fde)
+        self.store = _opened(self.folder / state[0], self.dim, self.fde, self.select)
         self.generation, self.applied = state
 
     def close(self) -> None:
@@ -139,8 +149,10 @@ def _build(ledger: Ledger, space: str, dim: int, folder: Path, reader: PartReade
     return points
 
 
-def _opened(folder: Path, dim: int, fde: Fde | None) -> EdgeIndex:
-    return EdgeStore(folder, dim, VIEWS) if fde is None else LateEdgeStore(folder, dim, VIEWS, fde)
+def _opened(folder: Path, dim: int, fde: Fde | None, select: Select | None = None) -> EdgeIndex:
+    if fde is None:
+        return EdgeStore(folder, dim, VIEWS, select=select)
+    return LateEdgeStore(folder, dim, VIEWS, fde, select=select)
 
 
 def _reader(parts: Path, fde: Fde | None) -> PartReader:

@@ -22,6 +22,8 @@ from mmretrieval.store.sql import where
 from mmretrieval.types import Item, View
 
 FORMAT = 1
+# Stands for a space on the tape: an item was stored or forgotten, whatever vectors it has.
+TEXTS = "texts"
 SCHEMA = """
 CREATE TABLE files (
     path TEXT PRIMARY KEY, kind TEXT NOT NULL, size INTEGER, mtime_ns INTEGER, sha256 TEXT, settings TEXT NOT NULL,
@@ -192,6 +194,7 @@ class Ledger:
             (item.id, item.content_hash, settings, item.kind, item.locator, item.t0, item.t1, item.page)
             + (words, int(item.visual), item.text, item.lang, payload),
         )
+        self.note([(TEXTS, item.id)])
 
     def items_of(self, sha256: str, settings: str) -> list[tuple[Item, str]]:
         """The items cut from these bytes under these settings, with the words of the file itself, in place order."""
@@ -219,6 +222,14 @@ class Ledger:
             ident, kind, sha256, locator, t0, t1, page, tuple(p for (p,) in paths), text, lang, meta, bool(visual)
         )
 
+    def texts(self, ids: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
+        """The id and words of every item that has words, by id, or of those asked for."""
+        chunks = [None] if ids is None else [ids[start : start + 500] for start in range(0, len(ids), 500)]
+        for chunk in chunks:
+            clause = "" if chunk is None else f"WHERE id IN ({','.join('?' * len(chunk))})"
+            query = f"SELECT id, text FROM items {clause} ORDER BY id"
+            yield from ((i, text) for i, text in self.connection.execute(query, chunk or ()) if text.strip())
+
     def ids(self) -> frozenset[str]:
         """The ids of all items."""
         return frozenset(i for (i,) in self.connection.execute("SELECT id FROM items"))
@@ -233,7 +244,7 @@ class Ledger:
         return [i for (i,) in self.connection.execute(query)]
 
     def select(self, value: Filter) -> frozenset[str]:
-        """The ids of the items whose payload passes the filter."""
+        """The ids of the items that pass the filter: what `filters.matches` says of `filters.facts`."""
         clause, arguments = where(value)
         return frozenset(i for (i,) in self.connection.execute(f"SELECT id FROM items WHERE {clause}", arguments))
 
@@ -245,7 +256,7 @@ class Ledger:
             ]
             self.connection.execute("DELETE FROM vectors WHERE item = ?", (ident,))
             self.connection.execute("DELETE FROM items WHERE id = ?", (ident,))
-            self.note((space, ident) for space in spaces)
+            self.note((space, ident) for space in [*spaces, TEXTS])
 
     # --- vectors, parts, changes ---------------------------------------------------------------------------------
 
@@ -359,6 +370,12 @@ class Ledger:
     def item_counts(self) -> dict[str, int]:
         """How many items there are of each kind."""
         return dict(self.connection.execute("SELECT kind, COUNT(*) FROM items GROUP BY kind ORDER BY kind").fetchall())
+
+    def content_counts(self) -> dict[View, int]:
+        """How many items have something to see, words, and both: what encoders can make each view of."""
+        query = "SELECT TOTAL(visual), TOTAL(text != ''), TOTAL(visual AND text != '') FROM items"
+        visual, text, joint = self.connection.execute(query).fetchone()
+        return {"visual": int(visual), "text": int(text), "joint": int(joint)}
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -76,6 +76,12 @@ def cut(path: Path, settings: Settings) -> list[Cut]:
     return clips
 
 
+def seconds(path: Path) -> float:
+    """When the last frame ends, from the packets' times alone; raises MediaError as `cut` does."""
+    with _opened(path) as opened:
+        return opened.timeline(path)[1]
+
+
 def spans(seconds: float, clip: float) -> list[tuple[float, float]]:
     """The times of `seconds` in parts of `clip` seconds, to the millisecond; the last part is 0.5 to 1.5 clips long,
     or all there is."""

@@ -5,11 +5,32 @@ A new one is a function in its file and a row here.
 
 from __future__ import annotations
 
-from mmretrieval.search import compose, correct, cur, fuse, read, rerank, rescore, superglobal
-from mmretrieval.types import Composer, CorrectionFit, Fuser, Parameter, Reader, Reranker, StageRow
+from typing import Any
+
+from mmretrieval.search import (
+    blend,
+    compose,
+    correct,
+    cur,
+    cutoff,
+    fuse,
+    maxsim,
+    mmr,
+    read,
+    rerank,
+    rescore,
+    superglobal,
+)
+from mmretrieval.search.blend import Blend
+from mmretrieval.search.compose import Composer
+from mmretrieval.stages import CorrectionFit, Fuser, Parameter, Reader, Reranker, StageRow
 
 FIRST = "how many items from the top of the list are put in a new order"
 DEPTH = Parameter("depth", FIRST, 100, 1, 10_000, whole=True, unit="items")
+
+RRF_K = Parameter(
+    "k", "what is added to every rank: the larger, the less a first place is worth against a tenth", 60, 0, 10_000
+)
 
 # The composer before which a joint encoder's parts become one (compose.read_together).
 JOINT = "joint"
@@ -25,6 +46,50 @@ COMPOSERS: dict[str, StageRow[Composer]] = {
         "Lets a joint encoder read the words and the picture at once; what pushes away is added with its weight. "
         "Encoders beside it that are not joint add their parts as `sum` does.",
         source="encoders of this kind: Jiang et al. 2024 (VLM2Vec, arXiv 2410.05160); the rest is this project's",
+    ),
+    "slerp": StageRow(
+        compose.slerp,
+        "Goes a of the way along the arc from the pictures to the words; what pushes away is taken off after.",
+        (Parameter("a", "how far along the arc the query lies: 0 is the pictures, 1 the words", 0.8, 0, 1),),
+        source="Jang et al. 2024 (arXiv 2405.00571), with their 0.8 for CLIP; what pushes away is this project's",
+    ),
+    "anchor": StageRow(
+        compose.anchored,
+        "Takes the mean of its kind off each part before adding, and puts it back after: words and pictures meet.",
+        source="this project's: stands in, untrained, for the text anchoring of Jang et al. 2024 (arXiv 2405.00571)",
+    ),
+    "rocchio": StageRow(
+        compose.rocchio,
+        "Adds a times the question, b times the mean of what was liked, and takes off c times that of the disliked.",
+        (
+            Parameter("a", "how much the question itself counts", 1, 0, 100),
+            Parameter("b", "how much the mean of the liked items counts", 0.75, 0, 100),
+            Parameter("c", "how much the mean of the disliked items is taken off", 0.15, 0, 100),
+        ),
+        source="Rocchio 1971, with the usual factors; moving words beside pictures first is this project's",
+    ),
+}
+
+# Composers that need the mean of each modality.
+CENTRED = frozenset({"anchor", "rocchio"})
+
+# Composers of scores: each part is compared with the items by itself.
+BLENDS: dict[str, StageRow[Blend]] = {
+    "late": StageRow(
+        blend.late,
+        "Lets each part rank the items by itself and adds w / (k + rank): words and pictures have the same say.",
+        (RRF_K,),
+        source="Cormack, Clarke and Buettcher, SIGIR 2009, over the parts of a query",
+    ),
+    "best": StageRow(
+        blend.best,
+        "Scores an item by the part that is nearest to it, for it or against it, as Qdrant's best score does.",
+        source="Qdrant's recommendation by best score (version 1.6, 2023); weights are this project's",
+    ),
+    "context": StageRow(
+        blend.context,
+        "Prefers items nearer to what was liked than to what was disliked, then those nearer to the question.",
+        source="Qdrant's discovery and context search (version 1.7, 2023); weights are this project's",
     ),
 }
 
@@ -122,16 +187,23 @@ FUSERS: dict[str, StageRow[Fuser]] = {
     "rrf": StageRow(
         fuse.reciprocal_rank,
         "Adds 1 / (k + rank) over the lists: only ranks count, so scores need not be comparable.",
-        (
-            Parameter(
-                "k",
-                "what is added to every rank: the larger, the less a first place is worth against a tenth",
-                60,
-                0,
-                10_000,
-            ),
-        ),
+        (RRF_K,),
         source="Cormack, Clarke and Buettcher, SIGIR 2009",
+    ),
+    "zscore": StageRow(
+        fuse.standardised,
+        "Adds how many deviations above its list's mean each score lies; what a list lacks counts as its last.",
+        source="textbook: CombSUM (Fox and Shaw 1994) of standardised scores",
+    ),
+    "minmax": StageRow(
+        fuse.min_max,
+        "Adds the scores, each list's stretched from 0 for its last item, and those it lacks, to 1 for its first.",
+        source="textbook: CombSUM (Fox and Shaw 1994) of scores from 0 to 1",
+    ),
+    "dbsf": StageRow(
+        fuse.distribution,
+        "Adds the scores, three deviations below each list's mean taken as 0 and three above as 1, as Qdrant does.",
+        source="Qdrant's distribution-based score fusion (version 1.11, 2024)",
     ),
 }
 
@@ -176,10 +248,20 @@ RERANKERS: dict[str, StageRow[Reranker]] = {
         (DEPTH,),
         source="adaptive retrieval of Kusupati et al., NeurIPS 2022 (arXiv 2205.13147)",
     ),
+    "mmr": StageRow(
+        mmr.mmr,
+        "Picks one item after the other that suits the query (l = 1) and resembles none before it (l = 0).",
+        # Every item is compared with every other one.
+        (
+            Parameter("l", "how much suiting the query counts against resembling no item before it", 0.5, 0, 1),
+            Parameter("depth", FIRST, 100, 1, 2000, whole=True, unit="items"),
+        ),
+        source="Carbonell and Goldstein, SIGIR 1998",
+    ),
 }
 
 # Rerankers that compare items by the one view that is searched; the others take every view that an item has.
-ONE_VIEW = frozenset({"rescore", "superglobal"})
+ONE_VIEW = frozenset({"maxsim", "mmr", "rescore", "superglobal"})
 # Rerankers that see query and items as the encoder gave them, before any transform.
 UNTRANSFORMED = frozenset({"rescore"})
 
@@ -237,5 +319,25 @@ READERS: dict[str, StageRow[Reader]] = {
         ),
         source="Yadav et al., EMNLP 2022 (ANNCUR, arXiv 2210.12579); of more than one round: Yadav et al., Findings of "
         "EMNLP 2023 (ADACUR, arXiv 2305.02996)",
+    ),
+}
+
+# Rerankers by bags of another encoder of the library, whose spec stands before the depth, as in maxsim:NAME:20.
+ROW_BY_ROW: dict[str, StageRow[Reranker]] = {
+    "maxsim": StageRow(
+        maxsim.maxsim,
+        "Lets a late-interaction encoder of the library compare the query and each of the first items row by row.",
+        (DEPTH,),
+        source="Khattab and Zaharia, SIGIR 2020 (ColBERT, arXiv 2004.12832)",
+    ),
+}
+
+# What is marked at the end of it all.
+CUTOFFS: dict[str, StageRow[Any]] = {
+    "cutoff": StageRow(
+        cutoff.weak,
+        "Marks the hits that a random query would score as high with a chance above p; the order stays.",
+        (Parameter("p", "by what chance, at most, a random query may score as high as a hit that counts", 0.02, 0, 1),),
+        source="this project's, on the empirical p-value of Davison and Hinkley 1997",
     ),
 }

@@ -23,7 +23,8 @@ from mmretrieval.bank import null_bank
 from mmretrieval.errors import BadRecipe
 from mmretrieval.geometry import Numbers
 from mmretrieval.search.read import question, scored, shown
-from mmretrieval.types import Content, ContentReranker, Part, Reordered
+from mmretrieval.stages import Reordered
+from mmretrieval.types import Content, ContentReranker, Part
 
 # Directions in which the anchors' scores vary so much less than in their first are the rounding of float32.
 CUTOFF = 1e-5

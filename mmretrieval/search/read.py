@@ -10,7 +10,8 @@ from mmretrieval.embedding import readable, spoken
 from mmretrieval.errors import BadQuery, BadVectors
 from mmretrieval.geometry import Numbers
 from mmretrieval.search.compose import read_together
-from mmretrieval.types import Card, Content, ContentReranker, Part, Reordered
+from mmretrieval.stages import Reordered
+from mmretrieval.types import Card, Content, ContentReranker, Part
 
 
 def cross(

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.geometry import Numbers, blocks, directions, gram_factors, gram_volume
-from mmretrieval.types import Array, Reordered, View
+from mmretrieval.stages import Reordered
+from mmretrieval.types import Array, View
 
 ListedViews = Mapping[View, tuple[Array, npt.NDArray[np.bool_]]]
 

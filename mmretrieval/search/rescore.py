@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.types import Array, Reordered, View
+from mmretrieval.stages import Reordered
+from mmretrieval.types import Array, View
 
 
 def rescore(query: Array, views: Mapping[View, tuple[Array, npt.NDArray[np.bool_]]], depth: float = 100) -> Reordered:

@@ -6,7 +6,8 @@ import numpy as np
 
 from mmretrieval.geometry import NOTHING, Numbers, blocks
 from mmretrieval.search.rerank import ListedViews, comparable
-from mmretrieval.types import Array, Reordered
+from mmretrieval.stages import Reordered
+from mmretrieval.types import Array
 
 
 def superglobal(query: Array, views: ListedViews, depth: float = 400, k: float = 9, beta: float = 0.15) -> Reordered:

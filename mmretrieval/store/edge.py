@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mmretrieval.errors import LibraryBusy, RetrievalError, StoreError
 from mmretrieval.muvera import Fde
 from mmretrieval.store.late import BagSearch, tokens_name
-from mmretrieval.store.qdrant import encode, nearest, restriction, spread, storable
+from mmretrieval.store.qdrant import Select, encode, nearest, restrictions, spread, storable
 from mmretrieval.types import Array, Found, Point, Selection, View
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ ENCODING = "encoding.json"
 class EdgeShard:
     """An open folder with points under the names in `views`: what both kinds of store do alike."""
 
-    def __init__(self, folder: Path, dim: int, views: Sequence[View], exact: bool, fde: Fde | None) -> None:
+    def __init__(
+        self, folder: Path, dim: int, views: Sequence[View], exact: bool, fde: Fde | None, select: Select | None
+    ) -> None:
         self._folder, self._dim, self._views, self._exact = folder, dim, frozenset(views), exact
+        self._select = select
         if not (folder / CONFIG).exists():
             _create(folder, dim, views, fde)
         _check_encoding(folder, dim, fde)
@@ -96,7 +99,7 @@ class EdgeShard:
         """For each query row the `limit` nearest points of its selection, and their scores."""
         import qdrant_edge as qe
 
-        trees = [restriction(s) for s in selections]
+        trees = restrictions(selections, self._select)
         requests = [
             qe.QueryRequest(
                 limit=limit,
@@ -133,10 +136,13 @@ class EdgeStore(EdgeShard):
     What `put` wrote is scanned exactly. What `optimise` has indexed is found by HNSW, approximately, unless `exact`.
     What was put survives the death of the process, and after `flush` the loss of power. Raises LibraryBusy where
     another process (or another EdgeStore) has the folder open, StoreError where it holds something else.
+    `select` says which items pass a filter that payloads cannot answer (`store.qdrant`).
     """
 
-    def __init__(self, folder: Path, dim: int, views: Sequence[View], exact: bool = False) -> None:
-        super().__init__(folder, dim, views, exact, None)
+    def __init__(
+        self, folder: Path, dim: int, views: Sequence[View], exact: bool = False, select: Select | None = None
+    ) -> None:
+        super().__init__(folder, dim, views, exact, None, select)
 
     def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
         """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
@@ -163,8 +169,16 @@ class LateEdgeStore(EdgeShard, BagSearch):
     with another encoding is refused with StoreError: its vectors cannot be compared with this one's queries.
     """
 
-    def __init__(self, folder: Path, dim: int, views: Sequence[View], fde: Fde, exact: bool = False) -> None:
-        super().__init__(folder, dim, views, exact, fde)
+    def __init__(
+        self,
+        folder: Path,
+        dim: int,
+        views: Sequence[View],
+        fde: Fde,
+        exact: bool = False,
+        select: Select | None = None,
+    ) -> None:
+        super().__init__(folder, dim, views, exact, fde, select)
         self._fde = fde
 
     def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:

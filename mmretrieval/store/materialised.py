@@ -23,6 +23,7 @@ from mmretrieval.library.locks import FolderLock
 from mmretrieval.search.correct import augmented_queries
 from mmretrieval.store.edge import BATCH, EdgeStore, optimise
 from mmretrieval.store.exact import Matrix
+from mmretrieval.store.qdrant import Select
 from mmretrieval.types import VIEWS, Array, Found, Point, Selection, View
 
 ABOUT = "about.json"
@@ -34,7 +35,7 @@ class MaterialisedStore:
     It lets go of the folder when it is closed, or when nothing refers to it any more.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, select: Select | None = None) -> None:
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             self.folder, self.dim, self.biased = folder, int(about["dim"]), bool(about["biased"])
@@ -43,7 +44,7 @@ class MaterialisedStore:
             raise StoreError(f"{folder / ABOUT} cannot be read ({error!r}): build the index anew") from error
         lock, self._stale = lock_of(folder), threading.Event()
         try:
-            self._store = EdgeStore(folder / "shard", self.dim + self.biased, VIEWS)
+            self._store = EdgeStore(folder / "shard", self.dim + self.biased, VIEWS, select=select)
             if (held := {view: self._store.count(view) for view in VIEWS}) != counts:
                 self._store.close()
                 raise StoreError(f"{folder} holds {held} items and should hold {counts}: build the index anew")

@@ -10,6 +10,10 @@ each as a string that begins with `=`; everything else stays as it is and reads 
     "=text"                "==text"
 
 Nulls are left out. What remains inexact: `lt` to `gte` against a number of 2**53 or more compare doubles.
+
+Payloads hold no path, duration or has_text, and Qdrant knows neither patterns nor dates of less than a day. One rule
+for all of these: where any condition of a filter is of that sort, whoever opened the store is asked which items pass
+the whole filter (`Select`, as the exact scan asks), and Qdrant is given their ids.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.filters import AllOf, AnyOf, Condition, Filter, Not, Scalar
+from mmretrieval.errors import StoreError
+from mmretrieval.filters import BESIDE, AllOf, AnyOf, Condition, Filter, Not, Scalar
 from mmretrieval.types import Array, Found, Selection
 
 MARK = "="
@@ -34,6 +39,8 @@ NEVER: Mapping[str, Any] = {"must": [{"has_id": []}]}
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 Ask = Callable[[int], list[tuple[str, float]]]
+# Which items pass a filter.
+Select = Callable[[Filter], frozenset[str]]
 # Query rows, how many answers each, their selections -> a list of (id, score) for each row.
 Nearest = Callable[[Array, int, Sequence[Selection]], list[list[tuple[str, float]]]]
 
@@ -73,6 +80,18 @@ def _text(value: Scalar) -> str:
 
 def _double(value: int | float) -> float:
     return math.copysign(LARGEST, value) if abs(value) > LARGEST else float(value)
+
+
+def is_of_payload(value: Filter) -> bool:
+    """Whether Qdrant can tell from payloads alone which points pass."""
+    match value:
+        case Condition(field, op, operand):
+            dates = isinstance(operand, str) and op in ("lt", "lte", "gt", "gte")
+            return field not in BESIDE and op != "glob" and not dates
+        case AllOf(of) | AnyOf(of):
+            return all(map(is_of_payload, of))
+        case Not(of):
+            return is_of_payload(of)
 
 
 def condition(value: Filter) -> dict[str, Any]:
@@ -126,16 +145,31 @@ def _range(op: str, value: int | float) -> dict[str, float]:
     return {}
 
 
-def restriction(selection: Selection) -> dict[str, Any] | None:
-    """The selection in the JSON form of Qdrant's interface; nothing where it allows every item."""
-    out: dict[str, Any] = {}
-    if selection.filter is not None:
-        out["must"] = [condition(selection.filter)]
-    if selection.subset is not None:
-        out["must"] = [*out.get("must", []), {"has_id": storable(selection.subset)}]
-    if selection.exclude:
-        out["must_not"] = [{"has_id": storable(selection.exclude)}]
-    return out or None
+def restrictions(selections: Sequence[Selection], select: Select | None = None) -> list[dict[str, Any] | None]:
+    """Each selection in the JSON form of Qdrant's interface; nothing where it allows every item.
+
+    `select` is asked once for equal filters. Raises StoreError where it is needed and missing.
+    """
+    passing: dict[str, frozenset[str]] = {}
+    out = []
+    for selection in selections:
+        subset, must = selection.subset, list[dict[str, Any]]()
+        if selection.filter is not None and is_of_payload(selection.filter):
+            must.append(condition(selection.filter))
+        elif selection.filter is not None:
+            if select is None:
+                raise StoreError(f"this index was opened without a ledger to ask which items pass {selection.filter}")
+            key = repr(selection.filter)  # as values, a filter for True equals one for 1
+            if key not in passing:
+                passing[key] = select(selection.filter)
+            subset = passing[key] if subset is None else subset & passing[key]
+        if subset is not None:
+            must.append({"has_id": storable(subset)})
+        tree: dict[str, Any] = {"must": must} if must else {}
+        if selection.exclude:
+            tree["must_not"] = [{"has_id": storable(selection.exclude)}]
+        out.append(tree or None)
+    return out
 
 
 def storable(ids: Iterable[str]) -> list[str]:

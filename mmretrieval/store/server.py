@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mmretrieval.errors import StoreError
 from mmretrieval.muvera import Fde
 from mmretrieval.store.late import BagSearch, tokens_name
-from mmretrieval.store.qdrant import encode, nearest, restriction, spread, storable
+from mmretrieval.store.qdrant import Select, encode, nearest, restrictions, spread, storable
 from mmretrieval.types import Array, Found, Point, Selection, View
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ class Collection:
         exact: bool,
         api_key: str | None,
         fde: Fde | None,
+        select: Select | None,
     ) -> None:
         from qdrant_client import QdrantClient
 
+        self._select = select
         self._name, self._dim, self._views, self._exact = collection, dim, frozenset(views), exact
         self._where = server if isinstance(server, str) else "handed in"
         self._own = isinstance(server, str)
@@ -134,7 +136,7 @@ class Collection:
     ) -> list[list[tuple[str, float]]]:
         from qdrant_client import models
 
-        trees = [restriction(s) for s in selections]
+        trees = restrictions(selections, self._select)
         requests = [
             models.QueryRequest(
                 query=row.tolist(),
@@ -173,7 +175,8 @@ class ServerStore(Collection):
 
     `server` is a URL, or a client that the caller made and closes (`QdrantClient(":memory:")` answers exactly, without
     a server). A server searches its HNSW graph, approximately, unless `exact`. Raises StoreError where the server
-    cannot be reached, refuses, or holds a collection of that name with other vectors.
+    cannot be reached, refuses, or holds a collection of that name with other vectors. `select` says which items pass a
+    filter that payloads cannot answer (`store.qdrant`).
     """
 
     def __init__(
@@ -185,8 +188,9 @@ class ServerStore(Collection):
         *,
         exact: bool = False,
         api_key: str | None = None,
+        select: Select | None = None,
     ) -> None:
-        super().__init__(server, collection, dim, views, exact, api_key, None)
+        super().__init__(server, collection, dim, views, exact, api_key, None, select)
 
     def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
         """For each query row (q, dim) the `depth` best items by dot product among its selection; ties by id."""
@@ -226,8 +230,9 @@ class LateServerStore(Collection, BagSearch):
         *,
         exact: bool = False,
         api_key: str | None = None,
+        select: Select | None = None,
     ) -> None:
-        super().__init__(server, collection, dim, views, exact, api_key, fde)
+        super().__init__(server, collection, dim, views, exact, api_key, fde, select)
         self._fde = fde
 
     def _maxsim(self, view: View, asked: Sequence[tuple[Array, Sequence[str]]]) -> list[list[tuple[str, float]]]:

@@ -5,6 +5,7 @@ A new one is a file here and a row in the table.
 
 from __future__ import annotations
 
+from mmretrieval.stages import Parameter, StageRow, TransformFit
 from mmretrieval.transforms import (
     align,
     asif,
@@ -20,7 +21,6 @@ from mmretrieval.transforms import (
     relative,
     whiten,
 )
-from mmretrieval.types import Parameter, StageRow, TransformFit
 
 # What several rows are fitted to.
 ITEMS = "the items of each view"

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmretrieval.composition import PartVectors
 from mmretrieval.recipe import SLOTS
 from mmretrieval.reference import Reference
-from mmretrieval.search import AS_AN_ENTRY, COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, RERANKERS, TRANSDUCTIVE
+from mmretrieval.search import AS_AN_ENTRY, BLENDS, COMPOSERS, CORRECTIONS, FUSERS, ONE_VIEW, RERANKERS, TRANSDUCTIVE
+from mmretrieval.stages import StageRow
 from mmretrieval.store.exact import Matrix
 from mmretrieval.transforms import TARGETED, TRANSFORMS
-from mmretrieval.types import Array, Found, StageRow, View
+from mmretrieval.types import Array, Found, Modality, View
 
 DIM = 12
 
@@ -28,6 +30,7 @@ def defaults(row: StageRow[Any]) -> tuple[float, ...]:
     return tuple(parameter.default for parameter in row.parameters)
 
 
+CENTRES: dict[Modality, Array] = {"text": 0.3 * units(1, 20)[0], "image": 0.3 * units(1, 21)[0]}
 EVERY = {name: row for _, table, _ in SLOTS for name, row in table.items()}
 # How an indirect question begins: every meaning reads on after "it says".
 ASKS = re.compile(r"(how|which|what|(over|in|to|by) (how many|what|which))\b")
@@ -56,14 +59,29 @@ def test_a_row_says_what_its_arguments_mean_and_where_it_is_from(name: str) -> N
 
 @pytest.mark.parametrize("row", COMPOSERS.values(), ids=COMPOSERS)
 def test_a_composer_gives_one_unit_row_and_leaves_what_it_was_given(row: StageRow[Any]) -> None:
-    parts, weights = units(3, 0), np.array([1.0, 2.0, -0.5])
-    kept = parts.copy(), weights.copy()
-    composed = row.run(parts, weights, *defaults(row))
-    assert (composed.shape, composed.dtype) == ((DIM,), np.float32)
-    assert np.linalg.norm(composed.astype(np.float64)) == pytest.approx(1, abs=1e-6)
-    np.testing.assert_array_equal(parts, kept[0])
+    rows, weights, feedback = units(3, 0), np.array([1.0, 2.0, -0.5]), np.array([False, False, True])
+    kept = rows.copy(), weights.copy()
+    composed = row.run(PartVectors(rows, weights, ("text", "image", "image"), feedback, CENTRES), *defaults(row))
+    assert (composed.row.shape, composed.row.dtype) == ((DIM,), np.float32)
+    assert np.linalg.norm(composed.row.astype(np.float64)) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(composed.shares @ rows.astype(np.float64) + composed.base, composed.row, atol=1e-6)
+    np.testing.assert_array_equal(rows, kept[0])
     np.testing.assert_array_equal(weights, kept[1])
-    np.testing.assert_allclose(row.run(parts[:1], np.array([0.3]), *defaults(row)), parts[0], atol=1e-6)
+    alone = PartVectors(rows[:1], np.array([0.3]), ("text",), feedback[:1], CENTRES)
+    np.testing.assert_allclose(row.run(alone, *defaults(row)).row, rows[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("row", BLENDS.values(), ids=BLENDS)
+def test_a_blend_gives_every_item_a_finite_score_and_leaves_what_it_was_given(row: StageRow[Any]) -> None:
+    scores, weights = np.random.default_rng(0).uniform(-1, 1, size=(3, 9)), np.array([1.0, 2.0, -0.5])
+    kept = scores.copy(), weights.copy()
+    blended = row.run(scores, weights, np.array([False, True, True]), *defaults(row))
+    assert (blended.shape, blended.dtype) == ((9,), np.float64)
+    assert np.isfinite(blended).all()
+    np.testing.assert_array_equal(scores, kept[0])
+    np.testing.assert_array_equal(weights, kept[1])
+    alone = row.run(scores[:1], np.array([0.3]), np.array([False]), *defaults(row))
+    np.testing.assert_array_equal(np.argsort(-alone), np.argsort(-scores[0]))
 
 
 @pytest.mark.parametrize("row", FUSERS.values(), ids=FUSERS)
@@ -74,11 +92,11 @@ def test_a_fuser_gives_every_id_once_best_first_in_whatever_order_the_lists_come
         names = [f"item {n}" for n in chance.permutation(12)[:length]]
         lists.append(Found.ordered(names, chance.normal(size=length)))
     kept = [(found.ids, found.scores.copy()) for found in lists]
-    fused = row.run(lists, *defaults(row))
+    fused = row.run(lists, (1.0, 2.0, 0.5), *defaults(row))
     assert sorted(fused.ids) == sorted({i for found in lists for i in found.ids})
     assert np.isfinite(fused.scores).all()
     assert (np.diff(fused.scores) <= 0).all()
-    turned = row.run(lists[::-1], *defaults(row))
+    turned = row.run(lists[::-1], (0.5, 2.0, 1.0), *defaults(row))
     assert turned.ids == fused.ids
     np.testing.assert_array_equal(turned.scores, fused.scores)
     for found, (ids, scores) in zip(lists, kept, strict=True):
@@ -89,7 +107,8 @@ def test_a_fuser_gives_every_id_once_best_first_in_whatever_order_the_lists_come
 @pytest.mark.parametrize("name", RERANKERS)
 def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(name: str) -> None:
     row = RERANKERS[name]
-    assert row.parameters[0].name == "depth", "the engine searches as deep as the first argument says"
+    arguments = dict(zip((p.name for p in row.parameters), defaults(row), strict=True))
+    assert "depth" in arguments, "the engine searches as deep as the argument of that name says"
     n, depth = 30, 20
     present = np.random.default_rng(2).random(n) < 0.7
     views: dict[View, tuple[Array, Any]] = {
@@ -99,7 +118,7 @@ def test_a_reranker_permutes_the_first_depth_and_leaves_the_rest(name: str) -> N
     if name in ONE_VIEW:
         del views["visual"]
     kept = {view: rows.copy() for view, (rows, _) in views.items()}
-    done = row.run(units(1, 5)[0], views, depth, *defaults(row)[1:])
+    done = row.run(units(1, 5)[0], views, *(arguments | {"depth": depth}).values())
     assert sorted(done.order.tolist()) == list(range(n))
     assert done.order[depth:].tolist() == list(range(depth, n))
     assert done.scores.shape == (n,)

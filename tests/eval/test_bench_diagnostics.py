@@ -14,7 +14,7 @@ from eval.bench_diagnostics import GOALS, Made, diagnostics
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.errors import UnknownName
 from mmretrieval.findings import Finding
-from mmretrieval.types import StageRow
+from mmretrieval.stages import StageRow
 
 SMALL = Made(pairs=300, dim=24, queries=60, clusters=12, seed=3)
 

@@ -22,7 +22,7 @@ from eval.diagnosis_page import Face
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
 from mmretrieval.findings import Exhibit, Finding
-from mmretrieval.types import StageRow
+from mmretrieval.stages import StageRow
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = (

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.stages import GRAMMAR, SLOT_SAYS, Described, described
-from mmretrieval.recipe import SLOTS, VIEWS, parse
+from mmretrieval.recipe import LEADING, SLOTS, parse
 from mmretrieval.search import AS_AN_ENTRY, ONE_VIEW, READERS, TRANSDUCTIVE, UNTRANSFORMED
-from mmretrieval.transforms import TARGETED
+from mmretrieval.types import VIEWS
 
 ROOT = Path(__file__).parents[2]
 FOUND = described()
@@ -35,8 +35,8 @@ def stage(request: pytest.FixtureRequest) -> Described:
 def test_every_stage_of_every_table_is_there_in_the_order_of_a_recipe() -> None:
     assert [(s.slot, s.name) for s in FOUND] == [(slot, name) for slot, table, _ in SLOTS for name in table]
     assert list(SLOT_SAYS) == [slot for slot, _, _ in SLOTS]
-    assert re.findall("transform|composer|correction|fuser|reranker", GRAMMAR[2]) == list(SLOT_SAYS)
-    assert all(view in GRAMMAR[1] for view in VIEWS)
+    assert re.findall("transform|composer|correction|fuser|reranker|cut-off", GRAMMAR[-1]) == list(SLOT_SAYS)
+    assert all(view in " ".join(GRAMMAR) for view in VIEWS)
 
 
 def test_an_example_is_a_recipe_with_that_stage_in_its_slot(stage: Described) -> None:
@@ -47,6 +47,7 @@ def test_an_example_is_a_recipe_with_that_stage_in_its_slot(stage: Described) ->
         "correction": (recipe.correction,),
         "fuser": (recipe.fuser,),
         "reranker": recipe.rerankers,
+        "cut-off": (recipe.cutoff,),
     }[stage.slot]
     (own,) = [s for s in held if s is not None and s.name == stage.name]
     assert len(own.arguments) == len(stage.arguments) == len(re.findall(":(?!MODEL)", stage.written))
@@ -61,7 +62,7 @@ def test_facts_are_those_of_the_tables(stage: Described) -> None:
     assert stage.one_view == (name in ONE_VIEW)
     assert stage.untransformed == (name in UNTRANSFORMED)
     assert stage.as_an_entry == (name in AS_AN_ENTRY)
-    assert bool(stage.model) == (name in TARGETED or name in READERS) == (":MODEL" in stage.written)
+    assert bool(stage.model) == (name in LEADING or name in READERS) == (":MODEL" in stage.written)
     assert stage.every_view == (name in ("gram", "span"))
 
 
@@ -81,8 +82,8 @@ def test_one_stage_is_told_whole_and_alone() -> None:
 def test_all_are_told_under_their_slots_with_the_grammar_first() -> None:
     code, said, _ = call()
     assert code == 0
-    assert tuple(said.splitlines()[:3]) == GRAMMAR
-    assert "MODEL: a name" in GRAMMAR[2]  # of align and its like
+    assert tuple(said.splitlines()[: len(GRAMMAR)]) == GRAMMAR
+    assert "MODEL: a name" in GRAMMAR[-1]  # of align and its like
     places = [said.index(f"\n{heading.upper()} (") for heading, _, _ in SLOT_SAYS.values()]
     assert places == sorted(places)
     written = [line for line in said.splitlines() if line in {s.written for s in FOUND}]
