@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import logging
 import signal
@@ -14,6 +15,8 @@ from typing import Annotated
 import typer
 
 from mmretrieval.errors import RetrievalError
+
+AGENTS_NEED = "pip install mcp==1.30.0"
 
 
 def serve(
@@ -36,14 +39,13 @@ def serve(
         float,
         typer.Option("--unload-after", min=0, help="Minutes after which an unused encoder leaves memory; 0: never."),
     ] = 0,
+    mcp: Annotated[
+        bool,
+        typer.Option("--mcp", help="Offer search, compare, diagnose and stages to agents (Model Context Protocol)."),
+    ] = False,
 ) -> None:
     """Show a library in the browser: search, compare, diagnose, evaluate, add to it."""
-    if not _local(host) and auth_file is None and not yes_public:
-        raise RetrievalError(
-            f"--host {host} without --auth-file would show the library to everybody who reaches this machine, "
-            f"{'' if read_only else 'and let them add to it and remove from it, '}without a password: "
-            "give --auth-file FILE, or --yes-public if that is what you want"
-        )
+    _check_doors(host, auth_file, read_only=read_only, yes_public=yes_public, mcp=mcp)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("page").setLevel(logging.INFO)
     from mmretrieval.library import Library
@@ -55,7 +57,7 @@ def serve(
 
         judged = load(dataset)
     from page.auth import read
-    from page.build import discard, own_folder
+    from page.build import AGENTS, discard, own_folder
     from page.build import serve as serve_page
 
     allowed = read(auth_file) if auth_file else None
@@ -73,8 +75,10 @@ def serve(
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        demo, address = serve_page(page, host, port or _free_port(host), allowed)
+        demo, address = serve_page(page, host, port or _free_port(host), allowed, agents=mcp)
         page.start()
+        if mcp:
+            print(f"Agents find search, compare, diagnose and stages here: {address}{AGENTS}", flush=True)
         print(f"The page is ready: {address}", flush=True)
         if page.index_problem:
             print(page.index_problem, file=sys.stderr)
@@ -88,6 +92,29 @@ def serve(
     finally:
         page.close()
         discard(folder)
+
+
+def _check_doors(host: str, auth_file: Path | None, *, read_only: bool, yes_public: bool, mcp: bool) -> None:
+    """Raises RetrievalError for a page that would let people or agents in without that being meant."""
+    if not _local(host) and auth_file is None and not yes_public:
+        raise RetrievalError(
+            f"--host {host} without --auth-file would show the library to everybody who reaches this machine, "
+            f"{'' if read_only else 'and let them add to it and remove from it, '}without a password: "
+            "give --auth-file FILE, or --yes-public if that is what you want"
+        )
+    if mcp:
+        _check_agents(auth_file)
+
+
+def _check_agents(auth_file: Path | None) -> None:
+    """Raises RetrievalError where agents cannot be served: without the protocol's package, or behind a password."""
+    if auth_file is not None:
+        raise RetrievalError(
+            "--mcp with --auth-file: agents cannot log in here, and the protocol would name the tools to everybody; "
+            "leave one of the two out, or start a second page for agents on 127.0.0.1"
+        )
+    if importlib.util.find_spec("mcp") is None:
+        raise RetrievalError(f"--mcp needs the package mcp, which is not installed: `{AGENTS_NEED}`")
 
 
 def _local(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m eval bench`: what parts of the system cost and achieve, on data that the bench makes itself."""
+"""`python -m eval bench`: what parts of the system cost and achieve, on data that the bench makes or a dataset has."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.table import Table
 
 from eval.terminal import AsJson, console, last_line, say, told
 
-bench = typer.Typer(help="Measure parts of the system on made data.", no_args_is_help=True)
+bench = typer.Typer(help="Measure parts of the system.", no_args_is_help=True)
 
 MET = {True: "yes", False: "no", None: "-"}
 
 
 @bench.callback()
 def _several() -> None:
-    """Measure parts of the system on made data."""
+    """Measure parts of the system."""
 
 
 @bench.command("late-interaction")
@@ -81,6 +81,116 @@ def diagnostics(
         people.print(table)
         sizes = f"{pairs} items of {dim} numbers, {asked} queries, seed {seed}"
         say(people, f"{sizes}, {result['cores']} cores, load {result['load_before']} before: {result['seconds']} s")
+        if as_json:
+            last_line(result)
+
+
+@bench.command("page")
+def page(
+    library: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a library (default: one made of samples/).", exists=True, file_okay=False),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long the many users ask.", min=1, max=3600)] = 60.0,
+    users: Annotated[int, typer.Option(help="How many users ask at once.", min=1, max=60)] = 20,
+    searches: Annotated[int, typer.Option(help="How many searches of one user are measured.", min=5)] = 50,
+    seed: Annotated[int, typer.Option(help="Decides the words that are asked.", min=0)] = 20261122,
+    as_json: AsJson = False,
+) -> None:
+    """What a search through the page takes, of one user and of many; how soon it is seen; whether its memory grows."""
+    from eval.bench_page import Load
+    from eval.bench_page import page as measure
+
+    people, errors = console(as_json), console(True)
+    with told(errors), tempfile.TemporaryDirectory() as scratch:
+        load = Load(searches=searches, users=users, seconds=seconds, seed=seed)
+        result = measure(load, Path(scratch), library, tell=lambda line: say(errors, line))
+        spread = Table("who", "searches", "p50 ms", "p95 ms", "errors")
+        for who, key in (("encoding alone", "encoding"), ("one user", "one_user"), (f"{users} users", "many_users")):
+            row = result[key]
+            spread.add_row(who, *(str(row[name]) for name in ("n", "p50_ms", "p95_ms")), str(row.get("errors", "-")))
+        people.print(spread)
+        goals = Table("what", "measured", "goal", "met")
+        for row in result["goals"]:
+            goals.add_row(row["name"], "-" if row["value"] is None else str(row["value"]), row["goal"], MET[row["met"]])
+        people.print(goals)
+        many = result["many_users"]
+        memory = f"{many['rss_begin_mb']} MB of memory at the begin, {many['rss_end_mb']} MB at the end"
+        say(people, f"{many['a_second']} searches a second over {result['n']} items; {memory}")
+        if why := result["paint"].get("why"):
+            say(people, f"first paint: {why}")
+        say(people, f"{result['cores']} cores, load {result['load_before']} before: {result['seconds']} s")
+        if as_json:
+            last_line(result)
+
+
+@bench.command("map")
+def atlas(
+    items: Annotated[int, typer.Option(help="How many items are made.", min=100)] = 50_000,
+    umap: Annotated[bool, typer.Option(help="Lay them out by UMAP too, which takes minutes for many items.")] = False,
+    seed: Annotated[int, typer.Option(help="Decides all that is made.", min=0)] = 20261122,
+    as_json: AsJson = False,
+) -> None:
+    """What a map of made items takes: laying it out, drawing it in a real browser, pointing and zooming."""
+    from eval.bench_map import Made, measured
+
+    people, errors = console(as_json), console(True)
+    with told(errors), tempfile.TemporaryDirectory() as scratch:
+        result = measured(Path(scratch), items, Made(seed=seed), umap=umap, tell=lambda line: say(errors, line))
+        steps = Table("what", "seconds")
+        for name, key in (
+            ("making the library", "making_seconds"),
+            ("principal axes of the pictures", "pca_seconds"),
+            ("principal axes of pictures and words", "pca_both_seconds"),
+            ("UMAP of the pictures", "umap_seconds"),
+            ("from the click until it is drawn", "first_draw_seconds"),
+            ("until it is coloured anew", "recoloured_seconds"),
+        ):
+            steps.add_row(name, str(result.get(key, "-")))
+        people.print(steps)
+        spread = Table("frames", "how many", "median ms", "p95 ms", "longest ms")
+        for name, key in (("at rest", "rest"), ("pointing", "hover"), ("zooming", "zoom")):
+            spread.add_row(name, *map(str, result[key].values()))
+        people.print(spread)
+        drawing = "WebGL" if result["webgl"] else "no WebGL"
+        say(people, f"{items:,} points in {result['bytes']:,} bytes, {drawing}, by the processor where there is no GPU")
+        say(people, f"seed {seed}, {result['cores']} cores, load {result['load_before']} before: {result['seconds']} s")
+        if as_json:
+            last_line(result)
+
+
+@bench.command("cutoff")
+def cutoff(
+    dataset: Annotated[Path, typer.Option(help="Folder of the dataset.", exists=True, file_okay=False)] = Path(
+        "samples/evaluation"
+    ),
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="A recipe without cut-off; again for more (default: lite and lite-joint on every view)."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many queries of made-up words are asked.", min=1)] = 100,
+    seed: Annotated[int, typer.Option(help="Decides the made-up words.", min=0)] = 20261122,
+    out: Annotated[Path, typer.Option(help="Where the dataset's library goes.", file_okay=False)] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """The share of first hits that a cut-off greys: of a dataset's queries, and of queries that mean nothing there."""
+    from eval.bench_cutoff import CHANCES, TOP
+    from eval.bench_cutoff import cutoff as measure
+
+    people, errors = console(as_json), console(True)
+    with told(errors):
+        usual = [f"{e}@{v}" for e in ("lite", "lite-joint") for v in ("visual", "text", "all")]
+        result = measure(dataset, out, recipe or usual, count, seed)
+        table = Table(title=f"{result['dataset']}: share of the first {TOP} hits that a cut-off greys")
+        for name in ("recipe", "queries", "", *(f"p = {p:g}" for p in CHANCES), f"answers, {CHANCES[1]:g}"):
+            table.add_column(name, no_wrap=True)
+        for row in result["rows"]:
+            answers = row[f"answers@{CHANCES[1]:g}"]
+            shares = [*(row[f"greyed@{p:g}"] for p in CHANCES), answers]
+            cells = ["-" if share is None else f"{100 * share:.1f} %" for share in shares]
+            table.add_row(row["recipe"], row["queries"], str(row["count"]), *cells)
+        people.print(table)
+        say(people, f"seed {seed}: {result['seconds']} s. Answers: hits that were judged relevant.")
         if as_json:
             last_line(result)
 

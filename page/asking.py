@@ -1,75 +1,117 @@
-"""From what a visitor gave to a Query: parts with weights, a filter, and the items that the query picture itself is."""
+"""From what a visitor gave to a Query: parts with weights, a filter, and the items that the query's pictures are."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ingest.workers import read, scan
-from mmretrieval.errors import BadFilter, BadQuery, MediaError
-from mmretrieval.filters import AllOf, Condition, Filter, Operation
+from ingest.workers import scan
+from mmretrieval import fragments
+from mmretrieval.conditions import restriction
+from mmretrieval.errors import BadQuery, MediaError
+from mmretrieval.fragments import Place
 from mmretrieval.types import Content, Part, Query
 
 if TYPE_CHECKING:
     from page.state import Page
 
-SIGNS: dict[str, Operation] = {"<=": "lte", ">=": "gte", "=": "eq", "<": "lt", ">": "gt"}
-# One condition and what ends it; a value in quotes may hold commas.
-CONDITION = re.compile(r"""\s*([\w.\-]+)\s*(<=|>=|=|<|>)\s*(?:"([^"]*)"|'([^']*)'|([^,"'\s][^,]*?))\s*(?:,|\Z)""")
 KIND_NAMES = {"image": "picture", "video": "clip", "document": "page", "text": "passage"}
-OWN_FIELDS = frozenset({"kind", "page", "t0", "t1", "lang"})
 # The name under which errors of the engine speak of the page's query; `notices.attempt` leaves it out.
 QUERY_ID = "this query"
 MOST_WEIGHT = 2.0
-# Stores keep whole numbers in 64 bits.
-MOST_NUMBER = 2**63
+MOST_PARTS = 64
+MOST_CHARS = 20_000
+AVOIDED = 0.5
+PartKind = Literal["words", "picture", "item"]
+PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
+
+
+@dataclass(frozen=True)
+class AskedPart:
+    """One part of a query: words, an uploaded picture (its path on this machine), or an item of the library (its id).
+
+    The weight goes from -2 (away from it) to 2 (towards it); 0 leaves the part out. `fragment` names a place in a
+    picture or item, as in xywh=percent:10,10,50,50 or t=3 (see mmretrieval.fragments). `feedback`: an item that was
+    liked or, with a negative weight, disliked.
+    """
+
+    kind: PartKind
+    value: str
+    weight: float = 1.0
+    fragment: str = ""
+    feedback: bool = False
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A query as the widgets hold it: words, an uploaded picture's path, a library item, what to avoid.
+    """A query as the widgets hold it: its parts, kinds of items (none: all), conditions, and `within`, the only items
+    to rank (none: all)."""
 
-    Weights of words, picture and item go from -2 (away from it) to 2 (towards it), and 0 leaves the part out; `avoid`
-    is always pushed away from, by its weight.
-    """
-
-    words: str = ""
-    picture: str | None = None
-    item: str | None = None
-    avoid: str = ""
-    words_weight: float = 1.0
-    picture_weight: float = 1.0
-    item_weight: float = 1.0
-    avoid_weight: float = 0.5
+    parts: tuple[AskedPart, ...] = ()
     kinds: tuple[str, ...] = ()
     conditions: str = ""
+    within: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        words: str = "",
+        picture: str | None = None,
+        item: str | None = None,
+        avoid: str = "",
+        *,
+        words_weight: float = 1.0,
+        picture_weight: float = 1.0,
+        item_weight: float = 1.0,
+        avoid_weight: float = AVOIDED,
+        kinds: Sequence[str] = (),
+        conditions: str = "",
+    ) -> Asked:
+        """A query of at most one part of each kind; `avoid` is words to be pushed away from, by a positive weight."""
+        given: list[tuple[PartKind, str | None, float]] = [
+            ("words", words, words_weight),
+            ("picture", picture, picture_weight),
+            ("item", item, item_weight),
+            ("words", avoid, -abs(avoid_weight)),
+        ]
+        parts = tuple(AskedPart(kind, value, weight) for kind, value, weight in given if value and value.strip())
+        return cls(parts, tuple(kinds), conditions)
 
     @property
     def sentence(self) -> str:
         """The query in words, for headings."""
-        return self.said()
+        return self.said({})
 
-    def said(self, item: str = "an item of the library") -> str:
-        """The query in words: what it goes towards, what away from, weights that are not the usual ones, filters."""
-        parts = [
-            (f"“{self.words.strip()}”" if self.words.strip() else "", self.words_weight, 1.0),
-            ("a picture" if self.picture else "", self.picture_weight, 1.0),
-            (item if self.item else "", self.item_weight, 1.0),
-            (f"“{self.avoid.strip()}”" if self.avoid.strip() else "", -abs(self.avoid_weight), 0.5),
-        ]
-        towards = " + ".join(_weighted(*part) for part in parts if part[0] and part[1] > 0)
-        away = " and ".join(_weighted(*part) for part in parts if part[0] and part[1] < 0)
+    def said(self, titles: dict[str, str]) -> str:
+        """The query in words: what it goes towards, what away from, weights that are not 1 or -1, filters.
+
+        `titles` has words for items, by id.
+        """
+        heard = [part for part in self.parts if part.weight]
+        towards = " + ".join(_said(part, titles) for part in heard if part.weight > 0)
+        away = " and ".join(_said(part, titles) for part in heard if part.weight < 0)
         filters = [f"only {' and '.join(f'{KIND_NAMES.get(k, k)}s' for k in self.kinds)}"] if self.kinds else []
         filters += [f"where {self.conditions.strip()}"] if self.conditions.strip() else []
+        filters += [f"among {len(self.within):,} chosen items"] if self.within else []
         return ", ".join(filter(None, [towards, f"away from {away}" if away else "", *filters]))
 
 
-def _weighted(name: str, weight: float, usual: float) -> str:
-    return name if abs(weight) == usual else f"{name} (weight {abs(weight):g})"
+def _said(part: AskedPart, titles: dict[str, str]) -> str:
+    if part.kind == "words":
+        name = f"“{part.value.strip()}”"
+    elif part.kind == "picture":
+        name = "a picture"
+    else:
+        title = f" (“{titles[part.value]}”)" if part.value in titles else ""
+        name = f"an item of the library{title}"
+    if part.kind != "words" and part.fragment:
+        name = f"a part of {name}"
+    if part.feedback:
+        name = f"{'liked' if part.weight > 0 else 'disliked'}: {name}"
+    usual = part.weight in (1.0, -1.0, -AVOIDED)
+    return name if usual else f"{name} (weight {abs(part.weight):g})"
 
 
 def query(page: Page, asked: Asked) -> Query:
@@ -78,81 +120,48 @@ def query(page: Page, asked: Asked) -> Query:
     Raises BadQuery where there is nothing to look for, MediaError for a broken picture, BadFilter for a condition that
     cannot be understood.
     """
-    if not (asked.words.strip() or asked.picture or asked.item or asked.avoid.strip()):
+    if not asked.parts:
         raise BadQuery("nothing to look for yet: write some words, give a picture, or take a result as the query")
-    parts: list[Part] = []
-    own: frozenset[str] = frozenset()
-    if asked.words.strip() and asked.words_weight:
-        parts.append(Part(Content(text=asked.words.strip()), weight=asked.words_weight))
-    if asked.picture and asked.picture_weight:
-        content, sha256 = picture(page, Path(asked.picture))
-        own = page.library.own_items(sha256)
-        parts.append(Part(content, weight=asked.picture_weight))
-    if asked.item and asked.item_weight:
-        parts.append(Part(item=page.library.item(asked.item).id, weight=asked.item_weight))
-    if asked.avoid.strip() and asked.avoid_weight:
-        parts.append(Part(Content(text=asked.avoid.strip()), weight=-abs(asked.avoid_weight)))
-    if not parts:
+    if len(asked.parts) > MOST_PARTS:
+        raise BadQuery(f"the query has {len(asked.parts)} parts, at most {MOST_PARTS} are taken: leave some out")
+    heard = [part for part in asked.parts if part.weight]
+    if (longest := max((len(part.value) for part in heard), default=0)) > MOST_CHARS:
+        raise BadQuery(f"a part of the query has {longest:,} characters, at most {MOST_CHARS:,} are read: shorten it")
+    if not heard:
         raise BadQuery("every part of the query has weight 0: give at least one of them another weight")
-    return Query(tuple(parts), QUERY_ID, filter=restriction(asked.kinds, asked.conditions), exclude=own)
+    made = [_part(page, part) for part in heard]
+    own = frozenset[str]().union(*(excluded for _, excluded in made))
+    subset = frozenset(asked.within) if asked.within else None
+    allowed = restriction(asked.kinds, asked.conditions)
+    return Query(tuple(part for part, _ in made), QUERY_ID, filter=allowed, exclude=own, subset=subset)
 
 
-def picture(page: Page, path: Path) -> tuple[Content, str]:
+def _part(page: Page, part: AskedPart) -> tuple[Part, frozenset[str]]:
+    """A part as engines take it, and the items that it is itself and that its answers leave out."""
+    if part.kind == "words":
+        return Part(Content(text=part.value.strip()), weight=part.weight), frozenset()
+    if part.kind == "picture":
+        content, sha256 = picture(page, Path(part.value), part.fragment)
+        return Part(content, weight=part.weight), page.library.own_items(sha256)
+    item = page.library.item(part.value)
+    if not part.fragment:
+        return Part(item=item.id, weight=part.weight, feedback=part.feedback), frozenset()
+    place = fragments.parse(f"{fragments.ITEM}{item.id}#{part.fragment}")
+    where = fragments.located(place, item, page.library)
+    content = page.readers.submit(fragments.of_file, *where, page.library.settings).result()
+    return Part(_seen(content), weight=part.weight), frozenset({item.id})
+
+
+def _seen(content: Content) -> Content:
+    """A page asks by its picture, as an item of the library does: most encoders read one thing at a time."""
+    return Content(image=content.image) if content.image is not None else content
+
+
+def picture(page: Page, path: Path, fragment: str = "") -> tuple[Content, str]:
     """An uploaded picture as the encoders will see it, read in another process, and the sha256 of its bytes."""
     found = page.readers.submit(scan, path, page.library.settings).result()
     if found.kind != "image":
         raise MediaError(f"{path.name} is {found.kind or 'no media file'}, not a picture: give a picture as the query")
-    (reading,) = page.readers.submit(read, path, found.kind, found.cuts, page.library.settings).result()
-    return reading.content, found.sha256
-
-
-def restriction(kinds: Sequence[str], conditions: str) -> Filter | None:
-    """The filter for some kinds (none chosen: all) and conditions such as `subject = animals, year >= 2000`.
-
-    A value with a comma stands in quotes; a value in quotes is text, whatever it looks like.
-    """
-    wanted: list[Filter] = [Condition("kind", "in", tuple(kinds))] if kinds else []
-    wanted += _conditions(conditions)
-    return None if not wanted else wanted[0] if len(wanted) == 1 else AllOf(tuple(wanted))
-
-
-def _conditions(text: str) -> Iterator[Condition]:
-    start = 0
-    while text[start:].strip(" \t\n,"):
-        match = CONDITION.match(text, start)
-        if match:
-            yield _condition(*match.groups())
-            start = match.end()
-        elif piece := text[start:].split(",", maxsplit=1)[0].strip():
-            raise BadFilter(
-                f"{piece[:80]!r} is no condition: write NAME = VALUE, or <, <=, >, >= with a "
-                'number; put quotes around a value that holds commas or quotes, as in NAME = "a, b"'
-            )
-        else:
-            start = text.index(",", start) + 1
-
-
-def _condition(name: str, sign: str, double: str | None, single: str | None, bare: str | None) -> Condition:
-    field = name if name in OWN_FIELDS or name.startswith("meta.") else f"meta.{name}"
-    if bare is None:
-        return Condition(field, SIGNS[sign], (double if double is not None else single) or "")
-    value = _value(bare)
-    # `year = 2000` finds the number and the text: whoever types it cannot know which of them the caption file holds.
-    if sign == "=" and not isinstance(value, str):
-        return Condition(field, "in", (value, bare))
-    return Condition(field, SIGNS[sign], value)
-
-
-def _value(raw: str) -> str | float | bool:
-    if raw.lower() in ("true", "false"):
-        return raw.lower() == "true"
-    if re.fullmatch(r"[+-]?\d+", raw):
-        if len(raw) > 20 or not -MOST_NUMBER <= int(raw) < MOST_NUMBER:
-            shown = raw if len(raw) <= 24 else f"{raw[:20]}… ({len(raw)} digits)"
-            raise BadFilter(f"{shown} is too large a number to compare with: put quotes around it to look for the text")
-        return int(raw)
-    try:
-        number = float(raw)
-    except ValueError:
-        return raw
-    return number if math.isfinite(number) else raw
+    place = fragments.parse(f"picture#{fragment}") if fragment else Place("picture")
+    content: Any = page.readers.submit(fragments.of_file, path, found.kind, place, page.library.settings).result()
+    return content, found.sha256

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmretrieval.errors import RetrievalError
+
 if TYPE_CHECKING:
     import gradio as gr
 
     from page.state import Page
 
 UPLOAD_LIMIT = "512mb"
+# Where the Model Context Protocol is spoken, below the page's address.
+AGENTS = "gradio_api/mcp/"
 # Uploaded files are looked for every hour and deleted after a day.
 CLEAN_SECONDS, KEPT_SECONDS = 3600, 86_400
 
@@ -27,37 +31,41 @@ def own_folder() -> Path:
     return Path(os.environ["GRADIO_TEMP_DIR"])
 
 
-def blocks(page: Page) -> gr.Blocks:
-    """All tabs, wired."""
+def blocks(page: Page, *, agents: bool = False) -> gr.Blocks:
+    """All tabs, wired. `agents`: of the endpoints those are listed that agents may use."""
     import gradio as gr
 
     from page import api, compare, diagnostics, evaluate, library, recipes, search
+    from page import map as atlas
 
     demo: gr.Blocks
     with gr.Blocks(title="Multimodal retrieval", delete_cache=(CLEAN_SECONDS, KEPT_SECONDS), fill_width=True) as demo:
         gr.HTML(_head(page))
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"):
-                form, recipe = search.build(page)
+                searched = search.build(page)
             with gr.Tab("Compare", id="compare"):
-                compared = compare.build(page, form)
+                compared = compare.build(page, searched)
+            with gr.Tab("Map", id="map") as points:
+                atlas.build(page, searched, tabs, points)
             with gr.Tab("Diagnostics", id="diagnostics"):
                 diagnosed = diagnostics.build(page)
             with gr.Tab("Evaluate", id="evaluate") as proofs:
                 evaluated = evaluate.build(page)
             with gr.Tab("Library", id="library") as tab:
                 outputs, look = library.build(page)
-        diagnostics.wire(page, diagnosed, compared, evaluated, tabs, form.words)
-        api.build(page)
+        diagnostics.wire(page, diagnosed, compared, evaluated, tabs, searched)
+        api.build(page, agents=agents)
 
         def menus() -> tuple[Any, ...]:
             offered = recipes.suggestions(page.library.encoders)
             optional = gr.Dropdown(choices=[search.NOTHING, *offered])
-            return *(gr.Dropdown(choices=offered),) * 5, optional, gr.Dropdown(choices=diagnostics.classes(page))
+            return *(gr.Dropdown(choices=offered),) * 7, optional, gr.Dropdown(choices=diagnostics.classes(page))
 
-        results = [b for b in demo.blocks.values() if getattr(b, "elem_id", None) in ("summary", "results")]
-        filled = [recipe, compared.left, compared.right, diagnosed.left, evaluated.recipe, diagnosed.right]
-        demo.load(lambda: search.first_look(page), outputs=results, **search.FREE)
+        filled = [searched.recipe, *compared[:4], diagnosed.left, evaluated.recipe, diagnosed.right]
+        demo.load(**searched.load)
+        keys, dated = searched.look
+        gr.on([demo.load, tab.select], keys, outputs=dated, **search.FREE)
         gr.on([demo.load, tab.select], menus, outputs=[*filled, diagnosed.classes], **search.FREE)
         gr.on([demo.load, tab.select], look, outputs=outputs, **search.FREE)
         proven, seen = evaluated.look
@@ -66,14 +74,24 @@ def blocks(page: Page) -> gr.Blocks:
     return demo
 
 
-def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] | None = None) -> tuple[gr.Blocks, str]:
-    """Starts the page in threads of its own; gives it and its address. Raises OSError where the port is taken."""
+def serve(
+    page: Page,
+    host: str,
+    port: int,
+    allowed: Callable[[str, str], bool] | None = None,
+    *,
+    agents: bool = False,
+) -> tuple[gr.Blocks, str]:
+    """Starts the page in threads of its own; gives it and its address. Raises OSError where the port is taken.
+
+    `agents`: its endpoints that only look are offered as tools too, at AGENTS below the address.
+    """
     import gradio as gr
 
-    from page import figures, originals
+    from page import figures, originals, plotted
     from page.theme import STYLE, theme
 
-    demo = blocks(page)
+    demo = blocks(page, agents=agents)
     _, address, _ = demo.launch(
         server_name=host,
         server_port=port,
@@ -85,14 +103,18 @@ def serve(page: Page, host: str, port: int, allowed: Callable[[str, str], bool] 
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
+        mcp_server=agents,
         max_file_size=UPLOAD_LIMIT,
         footer_links=["api"],
         # Gradio says aloud that work is done by a word that it has in none of its languages.
         i18n=gr.I18n(en={"common.complete": "Done"}),
-        app_kwargs={"routes": [*originals.routes(page), *figures.routes(page)]},
+        app_kwargs={"routes": [*originals.routes(page), *figures.routes(page), *plotted.routes(page)]},
         theme=theme(),
         css_paths=[STYLE],
     )
+    if agents and not demo.mcp_server:
+        demo.close(verbose=False)
+        raise RetrievalError(f"--mcp cannot be served ({demo.mcp_error}): start the page without it")
     return demo, address
 
 

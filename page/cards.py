@@ -1,60 +1,42 @@
-"""From hits to what is drawn: a card for each in a grid, and one item in detail. Foreign words are shown as text."""
+"""From hits to what is drawn: a card for each in a grid. Foreign words are shown as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mmretrieval.errors import RetrievalError
-from mmretrieval.library.contents import original
 from mmretrieval.types import Hit, Item
 from page.asking import KIND_NAMES
-from page.notices import escape, notice, table
-from page.originals import SHOWN
+from page.notices import escape
 
-if TYPE_CHECKING:
-    from page.state import Page
+CAPTION_CHARS, PASSAGE_CHARS = 110, 260
 
-CAPTION_CHARS, PASSAGE_CHARS, DETAIL_CHARS = 110, 260, 6000
+GRID_JS = Path(__file__).with_name("results.js").read_text()
+MOST_BARS = 5
 
-# Clicks anywhere in a grid of cards come to Python as one `select` event with the item's id.
-GRID_JS = """
-watch('value', () => {
-  // Stacked on a narrow screen, ranked results stand far below the button that asked for them.
-  const about = document.getElementById('summary') || element;
-  if (window.innerWidth < 700 && element.querySelector('.mm-rank')) about.scrollIntoView({block: 'start'});
-});
-element.addEventListener('click', (event) => {
-  const card = event.target.closest('[data-item]');
-  if (!card) return;
-  element.querySelectorAll('.mm-chosen').forEach((other) => other.classList.remove('mm-chosen'));
-  card.classList.add('mm-chosen');
-  trigger('select', {item: card.dataset.item});
-});
-"""
-
-# A chosen result's detail: to its top where it stands beside the results, into sight where it stands below them. The
-# column comes onto the page a little after its content does.
-DETAIL_JS = """() => {
-  let tries = 100;
-  const look = () => {
-    const detail = document.querySelector('#detail .mm-detail');
-    if (!detail || !detail.getClientRects().length) { if (tries--) setTimeout(look, 20); return; }
-    const column = detail.closest('.mm-side');
-    if (getComputedStyle(column).position === 'sticky') column.scrollTop = 0;
-    else column.scrollIntoView({block: 'start'});
-  };
-  look();
-}"""
 STANDARDISED = "deviations above the scores of queries that mean nothing"
 
 
 @dataclass(frozen=True)
+class Bar:
+    """What a part brought to a hit: its length from 0 to 1 among all that are shown, and the number in words."""
+
+    label: str
+    length: float
+    away: bool
+    says: str
+    alone: bool = False
+
+
+@dataclass(frozen=True)
 class Card:
-    """One result as it is shown; `mark` is a word on its place in another list."""
+    """One result as it is shown; `mark` is a word on its place in another list.
+
+    `bar` is how high its score is among those shown, 0 to 1; `weak`: chance would find it as well; `alike`: the cards
+    that stand behind this one, as `behind` says.
+    """
 
     id: str
     kind: str
@@ -66,6 +48,11 @@ class Card:
     stage: str = ""
     mark: str = ""
     tone: str = ""
+    bar: float | None = None
+    brought: tuple[Bar, ...] = ()
+    weak: bool = False
+    alike: tuple[Card, ...] = ()
+    behind: str = ""
 
 
 def place(item: Item) -> str:
@@ -118,13 +105,34 @@ def grid(shown: Sequence[Card], label: str, *, chosen: bool = True) -> str:
     """Cards in a grid; where they can be chosen, each is a button that bears its item's id."""
     if not shown:
         return ""
-    drawn = "".join(_card(card, chosen) for card in shown)
+    drawn = "".join(_listed(card, chosen) for card in shown)
     return f'<div class="mm-grid" role="list" aria-label="{escape(label)}">{drawn}</div>'
 
 
-def _card(shown: Card, chosen: bool) -> str:
-    said = [str(shown.rank or ""), _what(shown.kind, shown.place), shown.caption, shown.mark]
+def _listed(shown: Card, chosen: bool, of: str = "") -> str:
+    """A card in its place in the list, and hidden after it those that are alike."""
+    if not chosen:
+        inside = _inside(shown)
+        return f'<div role="listitem" class="mm-card" data-card="{escape(shown.id)}">{inside}</div>'
+    said = [str(shown.rank or ""), what(shown.kind, shown.place), shown.caption, shown.mark]
+    said += ["no better than chance"] if shown.weak else []
     about = ", ".join(filter(None, said))
+    more = (
+        f'<button type="button" class="mm-alike" data-alike="{escape(shown.id)}" aria-expanded="false" '
+        f'title="{escape(shown.behind)}">+{len(shown.alike)} of this film</button>'
+        if shown.alike
+        else ""
+    )
+    hidden = f' data-of="{escape(of)}" hidden' if of else ""
+    weak = " mm-weak" if shown.weak else ""
+    return (
+        f'<div role="listitem" class="mm-listed"{hidden}><button type="button" class="mm-card{weak}" '
+        f'data-item="{escape(shown.id)}" aria-label="{escape(about)}">{_inside(shown)}</button>{more}</div>'
+        + "".join(_listed(one, chosen, shown.id) for one in shown.alike)
+    )
+
+
+def _inside(shown: Card) -> str:
     picture = (
         f'<span class="mm-passage">{escape(shown.passage)}</span>'
         if shown.passage
@@ -135,76 +143,32 @@ def _card(shown: Card, chosen: bool) -> str:
     score = f'<span class="mm-score" title="{of}">{shown.score:.3f}</span>' if shown.score is not None else ""
     mark = f'<span class="mm-mark mm-{escape(shown.tone)}">{escape(shown.mark)}</span>' if shown.mark else ""
     caption = "" if shown.passage else f'<span class="mm-caption">{escape(shown.caption)}</span>'
-    inside = (
-        f'<span class="mm-thumb">{picture}{mark}</span><span class="mm-line">{rank}'
-        f'<span class="mm-kind">{escape(_what(shown.kind, shown.place))}</span>{score}</span>{caption}'
+    bar = (
+        f'<span class="mm-scorebar" aria-hidden="true"><i style="width:{100 * shown.bar:.0f}%"></i></span>'
+        if shown.bar is not None
+        else ""
     )
-    if not chosen:
-        return f'<div role="listitem" class="mm-card" data-card="{escape(shown.id)}">{inside}</div>'
     return (
-        f'<div role="listitem"><button type="button" class="mm-card" data-item="{escape(shown.id)}" '
-        f'aria-label="{escape(about)}">{inside}</button></div>'
+        f'<span class="mm-thumb">{picture}{mark}</span>{bar}<span class="mm-line">{rank}'
+        f'<span class="mm-kind mm-{escape(shown.kind)}">{escape(what(shown.kind, shown.place))}</span>{score}</span>'
+        f"{caption}{_brought(shown.brought)}"
     )
 
 
-# --- one item in detail -----------------------------------------------------------------------------------------------
-
-
-def detail(page: Page, item: Item, hit: Hit | None = None) -> str:
-    """Everything about an item: what it looks like (a clip plays from its time), its words, facts, and its trail."""
-    try:
-        file, problem = original(page.library.ledger, item), ""
-    except RetrievalError as error:
-        file, problem = None, str(error)
-    parts = [
-        '<div class="mm-detail" role="region" aria-label="Chosen result">',
-        f"<h3>{escape(_what(item.kind, place(item)).capitalize())}</h3>",
-        notice(problem if item.visual else "", "warning"),
-        _media(item, file),
-        f'<p class="mm-words">{escape(cut(item.text, DETAIL_CHARS))}</p>' if item.text.strip() else "",
-        _facts(item, file),
-    ]
-    if hit is not None:
-        rows = [(mark.stage, mark.rank, f"{mark.score:.4f}") for mark in hit.trail]
-        parts.append(table("What each stage thought of it", ("stage", "rank", "score"), rows, numbers=(1, 2)))
-        views = [mark.stage for mark in hit.trail if mark.stage.endswith("@all")]
-        parts += [f'<p class="mm-hint">Scores of {escape(v)}: {STANDARDISED}; of one view: cosines.</p>' for v in views]
-    return "".join(parts) + "</div>"
-
-
-def _media(item: Item, file: Path | None) -> str:
-    ident, about = quote(item.id), escape(title(item))
-    if not item.visual:
+def _brought(bars: Sequence[Bar]) -> str:
+    """What each part brought, the most telling first where there are many."""
+    if not bars:
         return ""
-    if file is None:
-        return f'<img class="mm-large" src="media/thumb/{ident}" alt="{about}">'
-    if item.kind == "video":
-        span = f"#t={item.t0:.3f},{item.t1:.3f}" if item.t0 is not None and item.t1 is not None else ""
-        return (
-            f'<video class="mm-large" controls preload="metadata" poster="media/thumb/{ident}" '
-            f'src="media/original/{ident}{span}" aria-label="{about}"></video>'
-        )
-    return f'<img class="mm-large" src="media/view/{ident}" alt="{about}">'
+    kept = sorted(sorted(bars, key=lambda bar: -bar.length)[:MOST_BARS], key=bars.index)
+    rows = "".join(
+        f'<span class="mm-share{" mm-minus" if bar.away else ""}{" mm-alone" if bar.alone else ""}" '
+        f'title="{escape(bar.says)}"><span>{escape(bar.label)}</span><i style="--long:{bar.length:.3f}"></i></span>'
+        for bar in kept
+    )
+    return f'<span class="mm-brought">{rows}</span>'
 
 
-def _facts(item: Item, file: Path | None) -> str:
-    facts = [(escape(name), escape(_said(value))) for name, value in item.meta.items()]
-    facts += [("language", escape(item.lang))] if item.lang else []
-    facts += [("file", escape(path)) for path in item.paths]
-    if file is not None:
-        page = f"#page={item.page}" if item.page else ""
-        says = "open the original" if file.suffix.lower() in SHOWN else "download the original"
-        link = f'<a href="media/original/{quote(item.id)}{page}" target="_blank" rel="noopener">{says}</a>'
-        facts.append(("", link))
-    facts.append(("item", f"<code>{escape(item.id)}</code>"))
-    return '<dl class="mm-facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts) + "</dl>"
-
-
-def _what(kind: str, place: str) -> str:
+def what(kind: str, place: str) -> str:
     """Kind and place in as few words as say both: `clip · 0:08–0:16`, `page 3`, `picture`."""
     name = KIND_NAMES.get(kind, kind)
     return place if place.startswith(name) else f"{name} · {place}" if place else name
-
-
-def _said(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

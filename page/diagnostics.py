@@ -10,7 +10,7 @@ import gradio as gr
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.errors import RetrievalError
 from mmretrieval.recipe import first_alone, joins, parse, with_stages
-from page import compare, evaluate, recipes, search
+from page import asking, compare, evaluate, parts, recipes, search
 from page.cards import clock
 from page.drawn import FIGURES_JS, drawn
 from page.findings import LEAST_SAMPLE, MOST_SAMPLE, MOST_SEED, Task, wanted
@@ -107,6 +107,15 @@ def fix(page: Page, asked: Asked, said: dict[str, Any]) -> tuple[str, str, str]:
     return str(first_alone(plain)) if joins(stage) else recipe, changed, stage
 
 
+def carried(page: Page, query: asking.Asked, typed: str | None, number: int) -> tuple[Any, ...]:
+    """What Compare's `number` widgets of a query then hold: all that Search asks, and what is still typed there.
+
+    Where that is nothing, they keep what they have. Raises BadQuery where one more part is too many.
+    """
+    whole = parts.added(query, parts.heard(typed or ""))
+    return compare.held(page, whole) if whole.parts else (gr.skip(),) * number
+
+
 # --- widgets ---------------------------------------------------------------------------------------------------------
 
 
@@ -179,21 +188,22 @@ def _promise(name: str) -> str:
     return said
 
 
-def wire(page: Page, tab: Tab, compared: compare.Tab, evaluated: evaluate.Tab, tabs: Any, searched: Any) -> None:
+def wire(page: Page, tab: Tab, compared: compare.Tab, evaluated: evaluate.Tab, tabs: Any, searched: search.Tab) -> None:
     """A chosen fix goes into Compare, beside the recipe as it was, and into Evaluate; one of them opens."""
 
-    def on_try(asked: Asked, typed: str, words: str, event: gr.EventData) -> tuple[Any, ...]:
+    def on_try(asked: Asked, query: asking.Asked, typed: str, event: gr.EventData) -> tuple[Any, ...]:
         said = dict(event._data)
-        outcome = attempt(lambda: fix(page, asked, said))
+        number = len(compared.held)
+        outcome = attempt(lambda: (*fix(page, asked, said), carried(page, query, typed, number)))
         if outcome.value is None:
-            return notice(outcome.problem, "warning"), *(gr.skip(),) * 6
-        recipe, changed, stage = outcome.value
+            return notice(outcome.problem, "warning"), *(gr.skip(),) * (5 + number)
+        recipe, changed, stage, held = outcome.value
         to = "evaluate" if said.get("try") == "evaluate" else "compare"
         proof = (gr.skip(), gr.skip()) if joins(stage) else (recipe, [stage])
-        return "", recipe, changed, typed or words, *proof, gr.Tabs(selected=to)
+        return "", recipe, changed, *held, *proof, gr.Tabs(selected=to)
 
-    outputs = [tab.problem, compared.left, compared.right, compared.words, evaluated.recipe, evaluated.stages, tabs]
-    tab.shown.select(on_try, [tab.asked, compared.words, searched], outputs, **FREE).success(**compared.arrive)
+    outputs = [tab.problem, compared.left, compared.right, *compared.held, evaluated.recipe, evaluated.stages, tabs]
+    tab.shown.select(on_try, [tab.asked, searched.asked, searched.words], outputs, **FREE).success(**compared.arrive)
 
     def on_row(event: gr.EventData) -> tuple[Any, ...]:
         said = dict(event._data)

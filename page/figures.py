@@ -73,14 +73,14 @@ def routes(page: Page) -> list[BaseRoute]:
         return Response(script(), media_type="text/javascript; charset=utf-8", headers=_kept())
 
     return [
-        Route("/finding/{key:str}/figure/{number:int}", _guarded(figure)),
-        Route("/finding/{key:str}/table/{number:int}", _guarded(table)),
-        Route("/finding/{key:str}/thumb/{ident:str}", _guarded(thumb)),
-        Route("/script/plotly.js", _guarded(drawing)),
+        Route("/finding/{key:str}/figure/{number:int}", guarded(figure)),
+        Route("/finding/{key:str}/table/{number:int}", guarded(table)),
+        Route("/finding/{key:str}/thumb/{ident:str}", guarded(thumb)),
+        Route("/script/plotly.js", guarded(drawing)),
     ]
 
 
-def _guarded(work: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def guarded(work: Callable[[Request], Response]) -> Callable[[Request], Response]:
     """The work for visitors who may see the page; what it cannot give as words."""
     from starlette.responses import PlainTextResponse
 

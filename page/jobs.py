@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ingest.pipeline import Counts, Event
 from ingest.progress import DONE
-from mmretrieval.errors import LibraryBusy
+from mmretrieval.errors import LibraryBusy, RetrievalError
 from page.notices import attempt, counted
+
+# The rate is that of the last so many seconds: what was fast at first may be slow now, and the other way round.
+RATE_SECONDS = 30.0
+# Of a rate measured over less than this, no time left is made: it would frighten, or flatter.
+STEADY_SECONDS = 3.0
+FAILURES_KEPT = 5
+# What an ingest does after the last item.
+STAGES = {"merge": "joining small files of vectors", "index": "bringing the index up to date"}
+
+
+class Stopped(RetrievalError):
+    """Somebody pressed stop; what was stored until then stays."""
 
 
 @dataclass
@@ -19,7 +32,7 @@ class Job:
     """One piece of work as it goes, an ingest or a proof: written by its own thread only."""
 
     title: str
-    state: Literal["running", "done", "failed"] = "running"
+    state: Literal["running", "done", "failed", "stopped"] = "running"
     note: str = "counting files"
     files: int = 0
     total: int = 0
@@ -30,13 +43,50 @@ class Job:
     ended: float | None = None
     # What came out of it, where that is more than a note.
     found: Any = None
+    # The file that was met last, and what was wrong with the last ones that failed.
+    reading: str = ""
+    failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
     _met: set[str] = field(default_factory=set)
+    _steps: deque[tuple[float, int]] = field(default_factory=deque)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def expected(self) -> int:
+        """How many items there are to do; a file whose items are not counted yet stands for one."""
+        return self.total + max(self.files - len(self._met), 0)
+
+    @property
+    def rate(self) -> float | None:
+        """Items a second, of late; None before it can be told."""
+        steps = list(self._steps)
+        if len(steps) < 2 or (seconds := steps[-1][0] - steps[0][0]) < STEADY_SECONDS:
+            return None
+        return (steps[-1][1] - steps[0][1]) / seconds
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it takes still if it goes on as of late; None before that can be told."""
+        rate = self.rate
+        return max(self.expected - self.done, 0) / rate if rate else None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Tells it to end after the items that are being embedded now."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raises Stopped where it was told to stop."""
+        if self.stopping:
+            raise Stopped(f"stopped after {counted(self.done, 'item')}; what was stored stays")
 
     @property
     def share(self) -> float:
-        """How much is done, 0 to 1; a file whose items are not counted yet stands for one."""
-        expected = self.total + max(self.files - len(self._met), 0)
-        return 1.0 if self.state == "done" else min(self.done / expected, 1.0) if expected else 0.0
+        """How much is done, 0 to 1."""
+        return 1.0 if self.state == "done" else min(self.done / self.expected, 1.0) if self.expected else 0.0
 
     @property
     def seconds(self) -> float:
@@ -48,17 +98,34 @@ class Job:
         self.files, self.note = files, ""
 
     def event(self, event: Event) -> None:
-        """Takes in what happened to a file or item."""
+        """Takes in what happened to a file or item. Raises Stopped where the job was told to stop."""
         if event.kind in ("found", "unchanged", "failed", "ignored"):
             self._met.add(event.path)
         if event.kind == "found":
             self.total += event.items
+            self.reading, self.note = event.path, ""
         elif event.kind in DONE:
             self.done += event.items
             self.total = max(self.total, self.done)
             self.stored += event.items if event.kind != "unchanged" else 0
+            self._count()
         elif event.kind == "failed":
             self.failed += 1
+            self.failures.append((event.path, event.reason))
+        self.check()
+
+    def checkpoint(self, name: str) -> None:
+        """Takes in how far an ingest is with what concerns no single file; raises Stopped only between batches."""
+        if name in STAGES:
+            self.reading, self.note = "", STAGES[name]
+        if name == "ledger":
+            self.check()
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        self._steps.append((now, self.done))
+        while now - self._steps[0][0] > RATE_SECONDS:
+            self._steps.popleft()
 
 
 class Board:
@@ -103,7 +170,16 @@ def said(counts: Counts) -> str:
 
 
 def _run(job: Job, work: Callable[[Job], str]) -> None:
-    outcome = attempt(lambda: work(job))
+    stopped: list[Stopped] = []
+
+    def until_stopped() -> str:
+        try:
+            return work(job)
+        except Stopped as ended:
+            stopped.append(ended)
+            return str(ended)
+
+    outcome = attempt(until_stopped)
     job.note = outcome.problem if outcome.value is None else outcome.value
-    job.ended = time.monotonic()
-    job.state = "failed" if outcome.value is None else "done"
+    job.reading, job.ended = "", time.monotonic()
+    job.state = "failed" if outcome.value is None else "stopped" if stopped else "done"

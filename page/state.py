@@ -23,9 +23,11 @@ from mmretrieval.errors import BadRecipe, LibraryError, RetrievalError, StoreErr
 from mmretrieval.library import Library
 from mmretrieval.recipe import Recipe, parse
 from mmretrieval.types import Content, Part, Query
-from page import arguments
+from page import arguments, failed
 from page.findings import Findings
 from page.jobs import Board, Job, said
+from page.mapping import Maps
+from page.notices import counted
 
 if TYPE_CHECKING:
     from eval.dataset import Dataset
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("page")
 ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 1.0
+# The largest file that a program may send in one request.
+FILE_BYTES = 100_000_000
 # How often the page asks whether another process has let go of an index, or whether a new search graph pays.
 RETRY_TICKS, GRAPH_TICKS = 10, 60
 
@@ -60,6 +64,7 @@ class Page:
         # Ingests change the library; proofs work in a folder of their own, and may go on beside them.
         self.board, self.proofs = Board(), Board()
         self.findings = Findings(self)
+        self.maps = Maps(self)
         self.proving: subprocess.Popen[bytes] | None = None
         self.folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="mmretrieval-page-"))
         self._readers: Workers | None = None
@@ -87,6 +92,7 @@ class Page:
             proof.terminate()
         self.proofs.wait(30)
         self.findings.close()
+        self.maps.close()
         for thread in self._threads:
             thread.join(timeout=30)
         if self._graph is not None and self._graph.poll() is None:
@@ -199,6 +205,19 @@ class Page:
             shutil.copy2(file, target)
         return self._ingest(f"{len(files)} uploaded file{'s' if len(files) > 1 else ''}", [batch])
 
+    def add_bytes(self, name: str, data: bytes) -> Job:
+        """Puts a file that a program sent into the library's own folder, and ingests it in the background."""
+        self.check_writable()
+        plain = Path(name.replace("\\", "/")).name
+        if plain in ("", ".", "..") or not data:
+            raise RetrievalError(
+                f"{name[:80]!r} with {len(data)} bytes is no file: send a name with a suffix, and bytes"
+            )
+        with tempfile.TemporaryDirectory(dir=self.folder if self.folder.exists() else None) as folder:
+            file = Path(folder) / plain
+            file.write_bytes(data)
+            return self.add_uploads([str(file)])
+
     def add_folder(self, path: str) -> Job:
         """Ingests a file or folder of this machine in the background."""
         self.check_writable()
@@ -238,17 +257,45 @@ class Page:
 
         def work(job: Job) -> str:
             job.expect(sum(1 for f in self.library.files() if not f.reason))
-            return said(ingest(self.library, (), encoders=(spec,), on_event=job.event))
+            done = ingest(self.library, (), encoders=(spec,), on_event=job.event, checkpoint=job.checkpoint)
+            return said(done)
 
         return self.board.start(f"encoder {spec}", work)
 
     def _ingest(self, title: str, paths: Sequence[Path]) -> Job:
         def work(job: Job) -> str:
-            sources = list(walk(paths))
+            sources = []
+            for source in walk(paths):
+                job.check()
+                sources.append(source)
             job.expect(len(sources))
-            return said(ingest(self.library, sources, on_event=job.event))
+            return said(ingest(self.library, sources, on_event=job.event, checkpoint=job.checkpoint))
 
         return self.board.start(title, work)
+
+    def retry(self, paths: Sequence[str] = ()) -> Job:
+        """Reads again, in the background, what could not be read: these paths, or all for none."""
+        self.check_writable()
+        chosen = failed.wanted(self.library, arguments.names(paths, "the paths"))
+
+        def work(job: Job) -> str:
+            sources = list(failed.sources(chosen))
+            job.expect(len(sources))
+            done = ingest(self.library, sources, retry=True, on_event=job.event, checkpoint=job.checkpoint)
+            absent = failed.gone(chosen)
+            return said(done) + (f", {counted(absent, 'file')} no longer there: take them out" if absent else "")
+
+        one = chosen[0] if len(chosen) == 1 else f"{len(chosen)} files that could not be read"
+        return self.board.start(f"again: {one}", work)
+
+    def stop(self) -> Job:
+        """Tells the ingest that runs to end after the items that are being embedded now; what is stored stays."""
+        self.check_writable()
+        job = self.board.job
+        if job is None or not self.board.running:
+            raise RetrievalError("nothing is being ingested: there is nothing to stop")
+        job.stop()
+        return job
 
     def remove(self, paths: Sequence[str]) -> int:
         """Takes paths out of the library (the files stay); gives the number of items removed."""

@@ -189,6 +189,9 @@ def test_the_endpoints_of_a_read_only_page_refuse(client: Client, made: Path) ->
     for name, arguments in (
         ("/add_folder", {"path": str(made.parent / "media")}),
         ("/add_encoder", {"spec": "lite"}),
+        ("/add_file", {"name": "x.png", "data": "eA=="}),
+        ("/retry", {}),
+        ("/stop", {}),
         ("/remove", {"paths": [path]}),
         ("/fix", {"recipe": "hashing@text"}),
     ):

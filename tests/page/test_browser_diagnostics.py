@@ -98,13 +98,18 @@ def test_two_recipes_and_the_numbers_of_a_plot_as_a_file(visit: Any) -> None:
 
 def test_a_fix_is_compared_and_then_proved(visit: Any, address: str) -> None:
     visit.get_by_role("tab", name="Search").click()
-    visit.locator("#words textarea").fill("a boat")
+    for typed in ("a boat", "not dog"):
+        visit.locator("#words textarea").fill(typed)
+        visit.locator("#words textarea").press("Enter")
+        visit.locator("#summary").filter(has_text=typed.removeprefix("not ")).wait_for()
+    assert visit.locator("#words textarea").input_value() == ""  # the query has them, not the box
     visit.get_by_role("tab", name="Diagnostics").click()
     diagnose(visit, "concepts")
     visit.get_by_role("button", name="Try this fix: center").click()
     visit.locator("#compare-right").filter(has_text="hashing@visual,center,sum").wait_for()
     assert visit.locator("#compare-left").filter(has_text="hashing@visual,sum").count() == 1
-    assert "“a boat”" in visit.locator("#compare-summary").inner_text()
+    visit.locator("#compare-summary").filter(has_text="“a boat”, away from “dog”").wait_for()
+    assert visit.locator("#compare-words textarea").input_value() == "a boat"
 
     visit.get_by_role("tab", name="Diagnostics").click()
     visit.get_by_role("button", name="Prove it: center").click()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -17,15 +18,16 @@ from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.diagnostics.labels import place
-from mmretrieval.errors import BadRecipe, RetrievalError, UnknownName
+from mmretrieval.errors import BadQuery, BadRecipe, RetrievalError, UnknownName
 from mmretrieval.library import Library
-from page import diagnostics, figures
+from page import compare, diagnostics, figures
+from page.asking import Asked, AskedPart
 from page.diagnostics import Choice
 from page.drawn import drawn
 from page.findings import Findings, Task, look, wanted
 from page.notices import escape
 from page.state import Page
-from tests.page.conftest import draw
+from tests.page.conftest import by_caption, draw
 
 BOTH = "hashing@visual+lite-0@visual"
 
@@ -239,3 +241,18 @@ def test_a_fix_is_the_recipe_with_the_stage(
     else:
         was, changed, stage = diagnostics.fix(page, shown, event)
         assert (was in shown, changed, stage) == (True, expected, event["stage"])
+
+
+def test_a_fix_takes_the_whole_query_of_search_along(page: Page) -> None:
+    liked = AskedPart("item", by_caption(page, "a boat by").id, feedback=True)
+    query = Asked.of("a dog", avoid="cloud", kinds=("image",), conditions="year >= 2000")
+    query = Asked((*query.parts, liked), query.kinds, query.conditions, ("one", "two"))
+    words, avoid, rest, along, _ = diagnostics.carried(page, query, "", 5)
+    assert (words, avoid, compare.joined(words, avoid, rest)) == ("a dog", "cloud", query)
+    assert "a boat by" in along and "year &gt;= 2000" in along
+    words, avoid, rest, _, _ = diagnostics.carried(page, Asked.of(avoid="cloud"), " a kettle ", 5)
+    assert compare.joined(words, avoid, rest) == Asked.of("a kettle", avoid="cloud")
+    kept = diagnostics.carried(page, Asked(kinds=("image",)), " ", 5)
+    assert len(kept) == 5 and all(one == gr.skip() for one in kept)
+    with pytest.raises(BadQuery, match="at most 64 parts"):
+        diagnostics.carried(page, Asked((liked,) * 64), "one more", 5)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ingest.pipeline import ingest
@@ -15,7 +16,7 @@ from ingest.walk import walk
 from mmretrieval.errors import LibraryBusy, RetrievalError
 from mmretrieval.library import Library
 from mmretrieval.types import Content, Part, Query
-from page import cards, library, recipes, search
+from page import copies, detail, disk, library, recipes, search
 from page.asking import Asked
 from page.jobs import Board, Job
 from page.state import Page
@@ -40,11 +41,11 @@ def test_a_folder_is_added_while_searching_goes_on(own: Page, tmp_path: Path) ->
         draw(folder / f"yellow-{i}.png", (250, 240, i))
         (folder / f"yellow-{i}.txt").write_text(f"a yellow lemon number {i}")
     job = own.add_folder(str(folder))
-    assert captions(own, search.search(own, Asked("red car"), TEXT, 3))[0] == "a red car in the street"
+    assert captions(own, search.search(own, Asked.of("red car"), TEXT, 3))[0] == "a red car in the street"
     own.board.wait()
     assert (job.state, job.stored, job.share) == ("done", 6, 1.0)
     assert "6 items new" in library.progress(job)
-    assert captions(own, search.search(own, Asked("yellow lemon"), TEXT, 3))[0].startswith("a yellow lemon")
+    assert captions(own, search.search(own, Asked.of("yellow lemon"), TEXT, 3))[0].startswith("a yellow lemon")
 
 
 def test_uploads_are_copied_into_the_library(own: Page, tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_uploads_are_copied_into_the_library(own: Page, tmp_path: Path) -> None:
     source.unlink()
     lemon = by_caption(own, "lemon from an upload")
     assert Path(lemon.paths[0]).is_relative_to(own.library.path / "uploads")
-    assert "media/view" in cards.detail(own, lemon)
+    assert "media/view" in detail.detail(own, lemon)
 
 
 def test_two_uploads_of_one_name_are_both_kept(own: Page, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_two_uploads_of_one_name_are_both_kept(own: Page, tmp_path: Path) -> Non
 def test_removing_a_file_takes_its_items_away(own: Page) -> None:
     frog = by_caption(own, "green frog")
     assert own.remove(frog.paths) == 1
-    assert frog.id not in search.search(own, Asked("green frog"), TEXT, 10).hits
+    assert frog.id not in search.search(own, Asked.of("green frog"), TEXT, 10).hits
     assert Path(frog.paths[0]).exists()
     with pytest.raises(RetrievalError, match="holds no file"):
         own.remove(["/nowhere.png"])
@@ -126,9 +127,121 @@ def test_an_encoder_is_added_and_at_once_of_use(own: Page) -> None:
     assert job.state == "done", job.note
     assert own.library.encoders == ("hashing", "lite-0")
     assert "lite-0@visual" in [recipe for _, recipe in recipes.suggestions(own.library.encoders)]
-    results = search.search(own, Asked("a small red boat"), "hashing@text+lite-0@text,rrf:60", 5)
+    results = search.search(own, Asked.of("a small red boat"), "hashing@text+lite-0@text,rrf:60", 5)
     assert "a blue boat on the lake" in captions(own, results)
-    assert "<td >lite-0</td>" in library.overview(own)
+    assert "<td >lite-0</td>" in library.holdings(own)
+
+
+# --- what could not be read, what is there twice, what it takes -------------------------------------------------------
+
+
+def test_a_file_that_was_mended_is_read_again(own: Page) -> None:
+    (failure,) = own.library.failures()
+    draw(Path(failure.path), (77, 88, 99))
+    job = own.retry([failure.path])
+    own.board.wait()
+    assert (job.state, job.stored, job.title) == ("done", 1, f"again: {failure.path}"), job.note
+    assert own.library.failures() == [] and "Every file could be read" in library.failures(own)
+    with pytest.raises(RetrievalError, match="nothing to try again"):
+        own.retry()
+
+
+def test_what_fails_again_keeps_its_reason_and_what_is_gone_is_said(own: Page, tmp_path: Path) -> None:
+    lost = tmp_path / "lost.png"
+    lost.write_bytes(b"\x89PNG no picture")
+    own.add_folder(str(lost))
+    own.board.wait()
+    assert len(own.library.failures()) == 2
+    lost.unlink()
+    job = own.retry()
+    own.board.wait()
+    assert job.title == "again: 2 files that could not be read" and job.failed == 1
+    assert "1 failed, 1 file no longer there: take them out" in job.note
+    own.remove([str(lost)])
+    assert [Path(f.path).name for f in own.library.failures()] == ["truncated.png"]
+
+
+def test_a_captions_file_is_tried_again_by_its_folder(own: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "captioned"
+    folder.mkdir()
+    draw(folder / "kite.png", (240, 10, 200))
+    (folder / "captions.jsonl").write_text("{broken\n")
+    own.add_folder(str(folder))
+    own.board.wait()
+    wrong = str(folder / "captions.jsonl")
+    assert wrong in [f.path for f in own.library.failures()]
+    (folder / "captions.jsonl").write_text('{"path": "kite.png", "caption": "a pink kite"}\n')
+    own.retry([wrong])
+    own.board.wait()
+    assert wrong not in [f.path for f in own.library.failures()]
+    assert by_caption(own, "a pink kite")
+
+
+@pytest.mark.parametrize("paths", [["/etc/passwd"], ["../x"], "no such"])
+def test_only_what_failed_is_tried_again(page: Page, paths: Any) -> None:
+    with pytest.raises(RetrievalError, match="no file that could not be read"):
+        page.retry(paths)
+
+
+def test_the_table_of_failures_has_buttons_only_where_the_page_may_change(page: Page, made: Path) -> None:
+    shown = library.failures(page)
+    assert 'data-do="retry"' in shown and 'data-do="forget"' in shown and "truncated.png" in shown
+    reader = Page(Library.open(made), read_only=True)
+    try:
+        assert "truncated.png" in library.failures(reader) and "data-do" not in library.failures(reader)
+    finally:
+        reader.close()
+
+
+def test_files_of_the_same_bytes_are_told(own: Page, tmp_path: Path) -> None:
+    assert "No file is there twice" in library.duplicates(own)
+    frog = by_caption(own, "green frog")
+    twin = tmp_path / "<i>twin.png"
+    twin.write_bytes(Path(frog.paths[0]).read_bytes())
+    own.add_folder(str(twin))
+    own.board.wait()
+    assert copies.same(own.library) == [tuple(sorted((frog.paths[0], str(twin))))]
+    shown = library.duplicates(own)
+    assert "1 content under several paths" in shown and "&lt;i&gt;twin" in shown and "<i>" not in shown
+
+
+def test_pictures_that_look_the_same_are_found_as_a_plain_count_finds_them(own: Page) -> None:
+    views = own.library.matrices("hashing")["visual"]
+    cosines = np.asarray(views.rows) @ np.asarray(views.rows).T
+    pairs = [(float(cosines[a, b]), a, b) for a in range(len(views.ids)) for b in range(a + 1, len(views.ids))]
+    for least in (0.8, 0.95):
+        wanted = sorted((-c, a, b) for c, a, b in pairs if c >= least)
+        found = copies.near(own.library, "hashing", least)
+        assert (found.all, found.compared, found.items) == (len(wanted), len(views.ids), len(views.ids))
+        assert [(a, b) for a, b, _ in found.pairs] == [(views.ids[a], views.ids[b]) for _, a, b in wanted]
+    assert copies.near(own.library, "hashing", 0.8).all > 0
+    few = copies.near(own.library, "hashing", 0.8, most=2)
+    assert list(few.pairs) == list(copies.near(own.library, "hashing", 0.8).pairs)[:2] and few.all > 2
+
+
+def test_the_parts_on_disk_add_up_to_the_folder(own: Page) -> None:
+    (own.library.path / "foreign.bin").write_bytes(b"x" * 50_000)
+    search.search(own, Asked.of("red car"), "hashing@all", 3)
+    parts = disk.parts(own.library)
+    every = sum(f.lstat().st_blocks * 512 for f in own.library.path.rglob("*") if f.is_file())
+    assert sum(part.bytes for part in parts) == every
+    names = [part.name for part in parts]
+    assert {"embeddings", "search indexes", "thumbnails", "ledger", "settings", "other files"} <= set(names)
+    assert names == [p.name for p in sorted(parts, key=lambda p: (-p.bytes, p.name))]
+    split = disk.parts(own.library, 4096)
+    assert sum(part.bytes for part in split) == every and "indexes of recipes" in [p.name for p in split]
+    status, sizes = own.library.status(), {part.name: part.bytes for part in parts}
+    assert (sizes["embeddings"], sizes["search indexes"]) == (status.embedding_bytes, status.index_bytes)
+
+
+def test_coverage_is_told_by_view(own: Page, tmp_path: Path) -> None:
+    shown = library.holdings(own)
+    assert "<td >hashing</td>" in shown and "all 12" in shown
+    with Library.open(own.library.path) as other:
+        other.config = replace(other.config, encoders=("hashing", "lite-0"))
+        other._save()
+    own.catch_up()
+    assert "0 of 12" in library.holdings(own), "an encoder that was added and has embedded nothing yet"
 
 
 def test_a_read_only_page_changes_nothing(made: Path, temporary: Path) -> None:
@@ -139,6 +252,9 @@ def test_a_read_only_page_changes_nothing(made: Path, temporary: Path) -> None:
             lambda: page.add_uploads(["x.png"]),
             lambda: page.add_encoder("lite"),
             lambda: page.remove(["x.png"]),
+            lambda: page.add_bytes("x.png", b"x"),
+            page.retry,
+            page.stop,
         ):
             with pytest.raises(RetrievalError, match="read-only"):
                 change()
@@ -212,7 +328,7 @@ def test_what_another_process_ingests_appears(own: Page, tmp_path: Path) -> None
     assert not counts.indexed, "the page owns the index"
     assert own.library.indexes_behind()
     own.catch_up()
-    assert captions(own, search.search(own, Asked("pear elsewhere"), TEXT, 2))[0] == "a pear from elsewhere"
+    assert captions(own, search.search(own, Asked.of("pear elsewhere"), TEXT, 2))[0] == "a pear from elsewhere"
 
 
 def test_the_keeper_takes_in_what_others_ingest_by_itself(own: Page, tmp_path: Path) -> None:
@@ -224,7 +340,7 @@ def test_the_keeper_takes_in_what_others_ingest_by_itself(own: Page, tmp_path: P
     tick, deadline = threading.Event(), time.monotonic() + 30
     while own.library.indexes_behind() and time.monotonic() < deadline:
         tick.wait(0.05)
-    assert captions(own, search.search(own, Asked("plum elsewhere"), TEXT, 2))[0] == "a plum from elsewhere"
+    assert captions(own, search.search(own, Asked.of("plum elsewhere"), TEXT, 2))[0] == "a plum from elsewhere"
 
 
 def test_without_the_index_the_same_is_found_by_scanning(own: Page) -> None:
@@ -232,8 +348,8 @@ def test_without_the_index_the_same_is_found_by_scanning(own: Page) -> None:
     try:
         assert "scan all vectors" in second.index_problem
         assert "scan all vectors" in library.overview(second)
-        expected = search.search(own, Asked("red car", avoid="apple"), "hashing@all", 8)
-        found = search.search(second, Asked("red car", avoid="apple"), "hashing@all", 8)
+        expected = search.search(own, Asked.of("red car", avoid="apple"), "hashing@all", 8)
+        found = search.search(second, Asked.of("red car", avoid="apple"), "hashing@all", 8)
         assert list(found.hits) == list(expected.hits)
         own.library.close_indexes()
         second.take_indexes()

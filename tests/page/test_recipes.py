@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmretrieval.recipe import parse
-from page import compare, recipes, search
+from page import recipes, search
 from page.asking import Asked
 from page.state import Page
 
@@ -14,7 +14,7 @@ def test_every_suggested_recipe_parses_and_finds(page: Page) -> None:
     offered = [recipe for _, recipe in recipes.suggestions(("hashing",))]
     assert [recipes.complaint(recipe, page.library) for recipe in offered] == [""] * len(offered)
     for recipe in offered:
-        assert search.search(page, Asked("red car"), recipe, 4).hits, recipe
+        assert search.search(page, Asked.of("red car"), recipe, 4).hits, recipe
     for stage in ("center", "nnn", "csls", "mrl,rescore", "superglobal"):
         assert f"hashing@visual,{stage}" in offered
     assert "hashing@all,span:100" in offered and offered[-1] == "hashing@all,gram:100"
@@ -27,9 +27,3 @@ def test_two_encoders_are_joined_where_they_are_changed_alike() -> None:
     assert recipes.joined("lite@visual", "lite@visual") == ""
     assert recipes.joined("lite@visual", "lite-0@visual,center") == ""
     assert recipes.joined("lite@visual+lite-0@visual", "hashing") == ""
-
-
-def test_compare_says_where_a_recipe_is_transductive(page: Page) -> None:
-    found = compare.compare(page, Asked("red car"), "hashing@text", "hashing@text,dualsoftmax", 4)
-    assert not found.problem
-    assert "transductive" in found.right and "transductive" not in found.left
