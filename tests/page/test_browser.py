@@ -15,7 +15,7 @@ from tests.page.conftest import HOSTILE, PICTURES, draw, make_library
 from tests.page.serving import served, visited
 
 pytestmark = pytest.mark.browser
-PATIENCE = 15_000
+PATIENCE = 60_000
 IN_SIGHT = """() => {
   const box = document.querySelector('.mm-detail')?.getBoundingClientRect();
   return box && box.height > 0 && box.top >= 0 && box.top < innerHeight / 2;

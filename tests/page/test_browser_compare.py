@@ -16,7 +16,7 @@ from tests.page.conftest import HOSTILE, make_library
 from tests.page.serving import served, visited
 
 pytestmark = pytest.mark.browser
-PATIENCE = 30_000
+PATIENCE = 60_000
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.page.conftest import make_media
 from tests.page.serving import served
 
 pytestmark = pytest.mark.browser
-PATIENCE = 30_000
+PATIENCE = 60_000
 TIME = "() => document.querySelector('#detail video').currentTime"
 
 

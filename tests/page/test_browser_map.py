@@ -14,7 +14,7 @@ from tests.page.conftest import PICTURES, make_library
 from tests.page.serving import served
 
 pytestmark = pytest.mark.browser
-PATIENCE = 30_000
+PATIENCE = 60_000
 # Where on the screen the points of the map are, all of them.
 PLACES = """() => {
   const plot = document.querySelector('.mm-map-plot'), box = plot.getBoundingClientRect();
