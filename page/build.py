@@ -35,8 +35,13 @@ def blocks(page: Page, *, agents: bool = False) -> gr.Blocks:
     """All tabs, wired. `agents`: of the endpoints those are listed that agents may use."""
     import gradio as gr
 
-    from page import api, compare, diagnostics, evaluate, library, recipes, search
-    from page import map as atlas
+    from page.compare import tab as compare
+    from page.endpoints import operations as api
+    from page.library import tab as library
+    from page.map import tab as atlas
+    from page.prove import diagnostics, evaluate
+    from page.query import recipes
+    from page.search import tab as search
 
     demo: gr.Blocks
     with gr.Blocks(title="Multimodal retrieval", delete_cache=(CLEAN_SECONDS, KEPT_SECONDS), fill_width=True) as demo:
@@ -88,7 +93,9 @@ def serve(
     """
     import gradio as gr
 
-    from page import figures, originals, plotted
+    from page import originals
+    from page.map import plotted
+    from page.prove import figures
     from page.theme import STYLE, theme
 
     demo = blocks(page, agents=agents)

@@ -23,17 +23,19 @@ from mmretrieval.errors import BadRecipe, LibraryError, RetrievalError, StoreErr
 from mmretrieval.library import Library
 from mmretrieval.recipe import Recipe, parse
 from mmretrieval.types import Content, Part, Query
-from page import arguments, failed
-from page.findings import Findings
+from page import arguments
 from page.jobs import Board, Job, said
-from page.mapping import Maps
+from page.library import failed
+from page.map.mapping import Maps
 from page.notices import counted
+from page.prove.findings import Findings
 
 if TYPE_CHECKING:
     from eval.dataset import Dataset
 
 logger = logging.getLogger("page")
-ROOT = Path(__file__).resolve().parent.parent
+# The checkout: where commands of this project are run from.
+ROOT = Path(__file__).resolve().parents[1]
 TICK_SECONDS = 1.0
 # The largest file that a program may send in one request.
 FILE_BYTES = 100_000_000

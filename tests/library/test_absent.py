@@ -17,7 +17,7 @@ from mmretrieval import catalog
 from mmretrieval.errors import UnknownName
 from mmretrieval.library import Library
 from mmretrieval.library.verify import verify
-from page.library import overview
+from page.library.tab import overview
 from page.state import Page
 
 

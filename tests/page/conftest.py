@@ -14,7 +14,7 @@ from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.library import Library
 from mmretrieval.types import Item
-from page.search import Results
+from page.search.tab import Results
 from page.state import Page
 
 ASSETS = Path(__file__).parent.parent / "assets"

@@ -12,9 +12,9 @@ from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.library import Library
 from mmretrieval.types import Settings
-from page import links
-from page.asking import Asked
-from page.links import Link
+from page.query import links
+from page.query.asking import Asked
+from page.query.links import Link
 from tests.page.conftest import make_media
 from tests.page.serving import served
 

@@ -16,9 +16,10 @@ from mmretrieval.errors import BadQuery, BadRecipe, RetrievalError, UnknownName
 from mmretrieval.library import Library
 from mmretrieval.library.judgements import Preference
 from mmretrieval.types import Hit
-from page import blind, blind_panel, columns, compare, judging, query_set
-from page.asking import Asked, AskedPart, query
-from page.blind import Sitting, Tally, Turn, tally, wilson
+from page.compare import blind, blind_panel, columns, judging, query_set
+from page.compare import tab as compare
+from page.compare.blind import Sitting, Tally, Turn, tally, wilson
+from page.query.asking import Asked, AskedPart, query
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption, draw
 

@@ -12,9 +12,9 @@ import pytest
 
 from mmretrieval.errors import BadQuery
 from mmretrieval.types import Contribution, Hit, Item
-from page import around, detail, panel, why
-from page.asking import Asked, AskedPart, query
-from page.results import search
+from page.query.asking import Asked, AskedPart, query
+from page.search import around, detail, panel, why
+from page.search.results import search
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption
 

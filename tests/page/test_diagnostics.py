@@ -20,12 +20,13 @@ from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.diagnostics.labels import place
 from mmretrieval.errors import BadQuery, BadRecipe, RetrievalError, UnknownName
 from mmretrieval.library import Library
-from page import compare, diagnostics, figures
-from page.asking import Asked, AskedPart
-from page.diagnostics import Choice
-from page.drawn import drawn
-from page.findings import Findings, Task, look, wanted
+from page.compare import tab as compare
 from page.notices import escape
+from page.prove import diagnostics, figures
+from page.prove.diagnostics import Choice
+from page.prove.drawn import drawn
+from page.prove.findings import Findings, Task, look, wanted
+from page.query.asking import Asked, AskedPart
 from page.state import Page
 from tests.page.conftest import by_caption, draw
 

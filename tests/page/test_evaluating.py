@@ -16,8 +16,8 @@ import pytest
 from eval.reading import load
 from mmretrieval.errors import BadRecipe, LibraryBusy, RetrievalError, UnknownName
 from mmretrieval.library import Library
-from page import evaluate, evaluating
 from page.jobs import Job
+from page.prove import evaluate, evaluating
 from page.state import Page
 from tests.page.conftest import HOSTILE
 

@@ -14,11 +14,15 @@ from mmretrieval.errors import BadFilter, BadQuery, MediaError
 from mmretrieval.filters import matches
 from mmretrieval.library import Library
 from mmretrieval.types import Contribution, Hit, Item, Mark
-from page import cards, compare, detail, filtering, library, links, parts, recipes, results, search
-from page.asking import Asked, AskedPart, query, restriction
-from page.handlers import Handlers
+from page.compare import tab as compare
 from page.jobs import Job
+from page.library import tab as library
 from page.notices import attempt, notice, table
+from page.query import filtering, links, parts, recipes
+from page.query.asking import Asked, AskedPart, query, restriction
+from page.search import cards, detail, results
+from page.search import tab as search
+from page.search.handlers import Handlers
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption, captions, draw
 

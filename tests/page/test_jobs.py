@@ -11,8 +11,9 @@ import pytest
 from ingest.pipeline import Event, ingest
 from ingest.walk import walk
 from mmretrieval.errors import RetrievalError
-from page import jobs, library
+from page import jobs
 from page.jobs import Board, Job, Stopped
+from page.library import tab as library
 from page.state import Page
 from tests.page.conftest import draw
 

@@ -14,8 +14,8 @@ from gradio_client.exceptions import AppError
 
 from eval.reading import load
 from mmretrieval.library import Library
-from page import blind, judging
-from page.asking import Asked
+from page.compare import blind, judging
+from page.query.asking import Asked
 from page.state import Page
 from tests.page.conftest import draw, make_library
 from tests.page.serving import served

@@ -16,9 +16,13 @@ from ingest.walk import walk
 from mmretrieval.errors import LibraryBusy, RetrievalError
 from mmretrieval.library import Library
 from mmretrieval.types import Content, Part, Query
-from page import copies, detail, disk, library, recipes, search
-from page.asking import Asked
 from page.jobs import Board, Job
+from page.library import copies, disk
+from page.library import tab as library
+from page.query import recipes
+from page.query.asking import Asked
+from page.search import detail
+from page.search import tab as search
 from page.state import Page
 from tests.page.conftest import PICTURES, by_caption, captions, draw, make_media
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery, RetrievalError
-from page import links, results
-from page.asking import KIND_NAMES, Asked, AskedPart
-from page.links import Link
+from page.query import links
+from page.query.asking import KIND_NAMES, Asked, AskedPart
+from page.query.links import Link
+from page.search import results
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption
 

@@ -13,10 +13,10 @@ import pytest
 from mmretrieval import projection
 from mmretrieval.errors import BadQuery, RetrievalError, UnknownName
 from mmretrieval.library import Library
-from page import colours, plotted
-from page import map as atlas
-from page.asking import Asked, query
-from page.mapping import Laid, Shelf, Wanted, Work
+from page.map import colours, plotted
+from page.map import tab as atlas
+from page.map.mapping import Laid, Shelf, Wanted, Work
+from page.query.asking import Asked, query
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption
 

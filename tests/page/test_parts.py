@@ -13,8 +13,8 @@ from mmretrieval.conditions import restriction
 from mmretrieval.errors import BadFilter, BadQuery, BadRecipe
 from mmretrieval.filters import matches
 from mmretrieval.recipe import parse
-from page import filtering, parts, staging
-from page.asking import Asked, AskedPart, query
+from page.query import filtering, parts, staging
+from page.query.asking import Asked, AskedPart, query
 from page.state import Page
 from tests.page.conftest import by_caption, draw
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mmretrieval.recipe import parse
-from page import recipes, search
-from page.asking import Asked
+from page.query import recipes
+from page.query.asking import Asked
+from page.search import tab as search
 from page.state import Page
 
 

@@ -21,7 +21,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import app
-from page import build, called
+from page import build
+from page.endpoints import called
 from tests.page.serving import READY, ROOT
 
 # A page whose limit is small, and whose search breaks in a way that nobody foresaw.

@@ -1,0 +1,1 @@
+"""The Compare tab: recipes in step, over many queries, blind, and judged."""

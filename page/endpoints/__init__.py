@@ -1,0 +1,1 @@
+"""Every operation under a name, with typed arguments, for programs and agents."""

@@ -1,0 +1,1 @@
+"""The Diagnostics and Evaluate tabs, and how their findings are drawn."""

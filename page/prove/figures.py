@@ -1,0 +1,99 @@
+"""What a finding's plots are made of, by the key of its diagnosis. No path comes from a request.
+
+finding/KEY/figure/N    the N-th plot as plotly's JSON
+finding/KEY/table/N     its numbers as comma-separated values
+finding/KEY/thumb/ID    how an item that it speaks of looks
+script/plotly.js        what draws them, fetched once and only where something is drawn
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from eval import plots
+from mmretrieval.errors import RetrievalError
+from mmretrieval.findings import Plot
+from page.originals import KEPT_SECONDS, SAFE, may
+from page.prove.findings import Found
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from page.state import Page
+
+
+@cache
+def script() -> bytes:
+    """plotly.js, as the Python package brings it."""
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+    return str(get_plotlyjs()).encode()
+
+
+def plot_of(found: Found, number: int) -> Plot:
+    """A finding's plot by its place from 0. Raises RetrievalError where there is none."""
+    if not 0 <= number < len(found.finding.plots):
+        raise RetrievalError(f"this finding has {len(found.finding.plots)} plots: number {number} is none of them")
+    return found.finding.plots[number]
+
+
+def routes(page: Page) -> list[BaseRoute]:
+    """The routes, for visitors who may see the page."""
+    from starlette.responses import FileResponse, Response
+    from starlette.routing import Route
+
+    def asked(request: Request) -> tuple[Found, Plot]:
+        found = page.findings.by_key(request.path_params["key"])
+        return found, plot_of(found, request.path_params["number"])
+
+    def figure(request: Request) -> Response:
+        found, plot = asked(request)
+        drawn = plots.draw(plot, found.captions, plots.views_of(found.finding)).to_json()
+        return Response(drawn, media_type="application/json", headers=SAFE | _kept())
+
+    def table(request: Request) -> Response:
+        found, plot = asked(request)
+        name = re.sub(r"[^\w.-]", "-", f"{found.wanted.diagnostic}-{plot.name}", flags=re.ASCII)
+        named = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+        text = plots.table_of(plot, found.captions).csv()
+        return Response(text.encode(), media_type="text/csv; charset=utf-8", headers=SAFE | named)
+
+    def thumb(request: Request) -> Response:
+        face = page.findings.by_key(request.path_params["key"]).faces.get(request.path_params["ident"])
+        if face is None or face.picture is None or not face.picture.exists():
+            raise RetrievalError("there is no thumbnail of this item")
+        return FileResponse(face.picture, media_type="image/webp", headers=SAFE | _kept())
+
+    def drawing(_: Request) -> Response:
+        return Response(script(), media_type="text/javascript; charset=utf-8", headers=_kept())
+
+    return [
+        Route("/finding/{key:str}/figure/{number:int}", guarded(figure)),
+        Route("/finding/{key:str}/table/{number:int}", guarded(table)),
+        Route("/finding/{key:str}/thumb/{ident:str}", guarded(thumb)),
+        Route("/script/plotly.js", guarded(drawing)),
+    ]
+
+
+def guarded(work: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """The work for visitors who may see the page; what it cannot give as words."""
+    from starlette.responses import PlainTextResponse
+
+    def serve(request: Request) -> Response:
+        if not may(request):
+            return PlainTextResponse("log in first", status_code=401, headers=SAFE)
+        try:
+            return work(request)
+        except RetrievalError as error:
+            return PlainTextResponse(str(error), status_code=404, headers=SAFE)
+
+    return serve
+
+
+def _kept() -> dict[str, str]:
+    return {"Cache-Control": f"private, max-age={KEPT_SECONDS}"}
