@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ingest.plan import Need, Plan, Planner, file_row
+from ingest.plan import Need, Outcome, Plan, Planner, file_row
 from ingest.walk import Source, beside, spelled, trouble
 from ingest.workers import Reading, Scan, Workers, read, scan, scan_text
 from ingest.writer import Work, Writer, drop_path, remove_thumbnails, storing
@@ -35,7 +35,7 @@ CUTS_A_TASK = {"video": 2, "document": 4}
 
 T = TypeVar("T")
 R = TypeVar("R")
-EventKind = Literal["found", "stored", "unchanged", "replaced", "removed", "failed", "ignored"]
+EventKind = Literal["found", "removed", "failed", "ignored"] | Outcome
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,7 @@ class _Run:
             if place in bad:
                 self.tell("failed", work.plan.row.path, reason=bad[place])
             elif work.need is not None:
-                outcome = work.need.outcome
-                self.tell(outcome, work.plan.row.path)
+                self.tell(work.need.outcome, work.plan.row.path)
 
     def _waits(self, row: FileRow) -> bool:
         """Whether the path's plan counted on content that has failed since: then it is put off."""

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from ingest.walk import Source
 from mmretrieval.library.ledger import FileRow, Ledger, meta_of
 from mmretrieval.types import Card, Cut, Item, Settings, View, item_id
 
+# What became of an item that is in the library after a run.
+Outcome = Literal["stored", "unchanged", "replaced"]
 # What the visual view of an item is made from besides its bytes: only the settings, which are part of every key.
 PIXELS = "pixels"
 
@@ -24,7 +26,7 @@ class Need:
     words: str
     missing: Mapping[str, Mapping[View, str]]
     stale: tuple[View, ...]
-    outcome: str
+    outcome: Outcome
 
     @property
     def pixels(self) -> bool:
@@ -152,6 +154,7 @@ class Planner:
         self._content.setdefault(item.content_hash, []).append(item.id)
         stale: tuple[View, ...] = ("text", "joint") if earlier and earlier.text and not item.text else ()
         same_words = earlier is not None and (earlier.payload, earlier.text) == (item.payload, item.text)
+        outcome: Outcome
         if earlier is None:
             outcome = "replaced" if new_bytes else "stored"
         elif same_words and not again:

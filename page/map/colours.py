@@ -130,7 +130,7 @@ def _metadata(key: str, ids: Sequence[str], metas: Mapping[str, Mapping[str, Any
 def _said(value: Any) -> tuple[Any, ...]:
     """The values of a metadatum: of a list each, of anything else itself; nothing where it says nothing."""
     some = value if isinstance(value, (list, tuple)) else (value,)
-    kept = []
+    kept: list[Any] = []
     for one in some:
         if isinstance(one, bool):
             kept.append("yes" if one else "no")

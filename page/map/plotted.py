@@ -48,7 +48,7 @@ def packed(header: Mapping[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
     said = json.dumps(header, ensure_ascii=False).encode()
     said += b" " * (-len(said) % 4)
     tail = b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
-    return np.uint32(len(said)).astype("<u4").tobytes() + said + tail
+    return len(said).to_bytes(4, "little") + said + tail
 
 
 def points(laid: Laid) -> bytes:

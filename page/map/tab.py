@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import gradio as gr
@@ -25,6 +25,7 @@ from page.query.recipes import complaint
 from page.search.cards import clock, cut, place, title, what
 
 if TYPE_CHECKING:
+    from page.search import tab as search
     from page.state import Page
 
 FREE: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
@@ -51,14 +52,6 @@ HELP = {
     ),
     "umap": "Neighbours stay neighbours; how far apart groups lie, and how large they are, means nothing.",
 }
-
-
-class Searched(Protocol):
-    """What this tab needs of Search: the query and recipe that it holds, and what to do when a query was put there."""
-
-    asked: Any
-    recipe: Any
-    arrive: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -209,7 +202,7 @@ def in_common(ids: Sequence[str], seed: int = 0) -> Asked:
     """A query by these items together; of more than it can hold, as many by chance, whose mean leans nowhere."""
     if not ids:
         raise BadQuery("no points are chosen: draw around some first")
-    places = range(len(ids))
+    places = list(range(len(ids)))
     if len(ids) > MOST_PARTS:
         places = sorted(np.random.default_rng([seed, len(ids)]).choice(len(ids), MOST_PARTS, replace=False).tolist())
     return Asked(tuple(AskedPart("item", ids[i]) for i in places))
@@ -317,7 +310,7 @@ class Tab(NamedTuple):
     point: tuple[Any, ...]
 
 
-def build(page: Page, searched: Searched, tabs: Any, arrived: Any) -> None:
+def build(page: Page, searched: search.Tab, tabs: Any, arrived: Any) -> None:
     """Lays out the tab and wires it. `tabs` are the page's, `arrived` is this one: it draws when it is first opened."""
     spec = next(iter(encoders(page)), "")
     with gr.Row(equal_height=False, elem_classes="mm-actions"):
@@ -366,7 +359,7 @@ def build(page: Page, searched: Searched, tabs: Any, arrived: Any) -> None:
     _wire_choosing(page, tab, searched, tabs, like, shut)
 
 
-def _wire_drawing(page: Page, tab: Tab, searched: Searched, arrived: Any) -> None:
+def _wire_drawing(page: Page, tab: Tab, searched: search.Tab, arrived: Any) -> None:
     encoder, kinds, method, colour, words, clusters = tab.controls
     outputs = [tab.problem, tab.plot, tab.line, tab.numbers, tab.timer, *tab.chosen]
 
@@ -407,7 +400,7 @@ def _wire_drawing(page: Page, tab: Tab, searched: Searched, arrived: Any) -> Non
     tab.timer.tick(on_tick, [*query_, *tab.controls], outputs, **FREE)
 
 
-def _wire_choosing(page: Page, tab: Tab, searched: Searched, tabs: Any, like: Any, shut: Any) -> None:
+def _wire_choosing(page: Page, tab: Tab, searched: search.Tab, tabs: Any, like: Any, shut: Any) -> None:
     held, _, only, alike, none = tab.chosen
     point, about, column = tab.point
     everything = [tab.problem, *tab.chosen, *tab.point]

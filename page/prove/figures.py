@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @cache
 def script() -> bytes:
     """plotly.js, as the Python package brings it."""
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+    from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs()).encode()
 
