@@ -92,12 +92,15 @@ def serve(
     `agents`: its endpoints that only look are offered as tools too, at AGENTS below the address.
     """
     import gradio as gr
+    from starlette.middleware import Middleware
 
     from page import originals
     from page.map import plotted
     from page.prove import figures
     from page.theme import STYLE, theme
+    from page.visits import VISITS, ForgetsCalls
 
+    routes = [*originals.routes(page), *figures.routes(page), *plotted.routes(page)]
     demo = blocks(page, agents=agents)
     _, address, _ = demo.launch(
         server_name=host,
@@ -115,7 +118,8 @@ def serve(
         footer_links=["api"],
         # Gradio says aloud that work is done by a word that it has in none of its languages.
         i18n=gr.I18n(en={"common.complete": "Done"}),
-        app_kwargs={"routes": [*originals.routes(page), *figures.routes(page), *plotted.routes(page)]},
+        app_kwargs={"routes": routes, "middleware": [Middleware(ForgetsCalls)]},
+        state_session_capacity=VISITS,
         theme=theme(),
         css_paths=[STYLE],
     )
