@@ -6,12 +6,14 @@ RUN := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 GRADIO_ANALYTICS_ENABLED=Fals
 LIBRARY ?= library
 HOST ?= 127.0.0.1
 PORT ?= 7860
+# How many processes run the tests.
+WORKERS ?= 2
 
 .PHONY: help setup setup-dev demo test check torture bench clean
 
 help:
 	@echo "make demo     ingest samples/ with two encoders and open the page on http://$(HOST):$(PORT)"
-	@echo "make test     install what tests need and run them (browser tests need a Chromium)"
+	@echo "make test     install what tests need and run them in two processes (WORKERS=n; browser tests need a Chromium)"
 	@echo "make check    lint, format, types, architecture"
 	@echo "make torture  kill ingests at random moments and compare (minutes)"
 	@echo "make bench    evaluate the sample set, time the encoders: the numbers in README.md"
@@ -38,7 +40,7 @@ demo: setup
 	$(RUN) "$(BIN)/python" app.py --library "$(LIBRARY)" --dataset samples/evaluation --host $(HOST) --port $(PORT)
 
 test: setup-dev
-	$(RUN) "$(BIN)/python" -m pytest -m "not torture"
+	$(RUN) "$(BIN)/python" -m pytest -m "not torture" --numprocesses $(WORKERS) --dist loadfile
 
 check: setup-dev
 	"$(BIN)/python" -m ruff check .

@@ -8,6 +8,7 @@ Workers is imported once more by each worker (`python -m PACKAGE` is not): what 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -98,6 +99,9 @@ class Workers:
             initargs=(memory_mb,),
             context=context,
         )
+        # Pebble takes its workers' locks away before it ends them: one that only starts would fall over that, aloud.
+        manager = self._pool._pool_manager
+        manager.stop = functools.partial(_stop, manager.worker_manager)  # type: ignore[method-assign]
 
     def __enter__(self) -> Workers:
         return self
@@ -155,6 +159,12 @@ class Workers:
         if isinstance(error, MemoryError):
             return f"reading needs more memory than the {self.memory_mb} MB that a reader may take: make it smaller"
         return f"the reader failed ({type(error).__name__}: {error}): the file may be damaged, copy or convert it"
+
+
+def _stop(workers: Any) -> None:
+    """Ends Pebble's workers, and then what they are spoken to through."""
+    workers.force_stop_workers()
+    workers.close_channels()
 
 
 def _prepare(megabytes: int) -> None:

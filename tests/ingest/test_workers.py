@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def workers() -> Iterator[Workers]:
         yield pool
 
 
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Workers]:
+    """Workers with time to load what reads a file, however busy the machine is."""
+    with Workers(1) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
@@ -136,21 +144,21 @@ def test_workers_are_limited_and_load_only_what_they_need() -> None:
     assert {"numpy", "mmretrieval"} <= set(before)
 
 
-def test_every_kind_goes_through_a_worker(workers: Workers) -> None:
+def test_every_kind_goes_through_a_worker(readers: Workers) -> None:
     settings = Settings(clip_seconds=4.0, frames_per_clip=2)
     path = ASSETS / "videos" / "b_frames.mp4"
-    found = workers.submit(scan, path, settings).result(60)
+    found = readers.submit(scan, path, settings).result(60)
     assert (found.kind, len(found.sha256), len(found.cuts)) == ("video", 64, 3)
-    readings = workers.submit(read, path, "video", found.cuts, settings).result(60)
+    readings = readers.submit(read, path, "video", found.cuts, settings).result(60)
     numbers = [[read_frame_number(np.asarray(f)) for f in r.content.frames] for r in readings]
     assert numbers == [[25, 75], [125, 175], [225, 275]]
     assert all(r.thumbnail is not None and r.thumbnail[8:12] == b"WEBP" for r in readings)
     assert readings[0].content.text is None
 
 
-def test_a_broken_file_comes_back_with_its_reason(workers: Workers) -> None:
+def test_a_broken_file_comes_back_with_its_reason(readers: Workers) -> None:
     with pytest.raises(MediaError, match="^the document is encrypted"):
-        workers.submit(scan, ASSETS / "broken" / "encrypted.pdf", Settings()).result(60)
+        readers.submit(scan, ASSETS / "broken" / "encrypted.pdf", Settings()).result(60)
 
 
 def test_a_bomb_within_the_limit_of_pixels_does_not_exceed_the_limit_of_memory(tmp_path: Path) -> None:
@@ -220,3 +228,22 @@ def test_no_worker_outlives_a_parent_that_was_killed(tmp_path: Path, as_module: 
         # The pipe of the workers' standard output closes when the last of them has gone.
         assert parent.stdout.read() == b""
     assert not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text().split()[2]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_workers_end_before_their_locks_are_taken_away(monkeypatch: pytest.MonkeyPatch, stopped: bool) -> None:
+    """One that only starts would fall over the missing lock, and say so with a traceback in the log of the page."""
+    from pebble.pool.process import WorkerManager
+
+    close, left = WorkerManager.close_channels, []
+
+    def closing(manager: WorkerManager) -> None:
+        left.append([worker for worker in manager.workers.values() if worker.is_alive()])
+        close(manager)
+
+    monkeypatch.setattr(WorkerManager, "close_channels", closing)
+    with suppress(ZeroDivisionError), Workers(2) as pool:
+        pool.submit(scan, ASSETS / "texts" / "utf8.txt", Settings())
+        if stopped:
+            raise ZeroDivisionError
+    assert left == [[]]
