@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from eval import plots
 from eval.diagnosis import Diagnosis, NumberTable, absent, column, facts, number_tables
+from eval.saving import SAVING_JS, Offer, toolbar
+from eval.tables import file_name, provenance
 from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.findings import Exhibit, Finding, Plot
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from mmretrieval.library import Library
 
 STYLE = Path(__file__).with_name("diagnosis.css")
-# So many rows of a plot's table are in the page; the file behind the link beside it has all.
+# So many rows of a plot's table are in the page; its CSV has all.
 ROWS = 200
 # So many rows of items, and so many tables of numbers, are in sight; the others are folded away.
 SHOWN, NUMBERS = 8, 3
@@ -33,14 +35,16 @@ CAPTION = 240
 BESIDE = 6
 
 # Plots are drawn when they come near the window, or before printing; all of them at once would take seconds.
-SCRIPT = """
+SCRIPT = (
+    """
+const drawing = async () => Plotly;
 const draw = (place) => {
   place.dataset.drawn = 'yes';
   const data = JSON.parse(document.getElementById(place.dataset.figure).textContent);
   const config = {
     responsive: true,
     displaylogo: false,
-    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
+    modeBarButtonsToRemove: ['toImage', 'select2d', 'lasso2d', 'autoScale2d'],
     // plotly would offer to upload the plot to a server of its makers.
     showSendToCloud: false,
     plotlyServerURL: '',
@@ -55,6 +59,8 @@ const places = [...document.querySelectorAll('.plot')];
 places.forEach((place) => watch.observe(place));
 window.addEventListener('beforeprint', () => places.filter((p) => !p.dataset.drawn).forEach(draw));
 """
+    + SAVING_JS
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def page(found: Diagnosis, look: Look | None = None) -> str:
     sections, number = [], 0
     for name, finding in found.findings.items():
         faces = _faces(finding, look)
-        sections.append(_section(name, finding, faces, number))
+        sections.append(_section(name, finding, faces, number, found.title or found.subject))
         number += len(finding.plots)
     title = f"Diagnosis of {found.title or found.subject}"
     links = "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in found.findings)
@@ -126,11 +132,12 @@ def escape(text: object) -> str:
 # --- sections ------------------------------------------------------------------------------------------------------
 
 
-def _section(name: str, finding: Finding, faces: Mapping[str, Face], first: int) -> str:
+def _section(name: str, finding: Finding, faces: Mapping[str, Face], first: int, subject: str) -> str:
     promise = DIAGNOSTICS[name].promise if name in DIAGNOSTICS else ""
     captions = {ident: face.caption for ident, face in faces.items()}
     views = plots.views_of(finding)
-    drawn = "".join(_plot(plot, captions, first + i, views) for i, plot in enumerate(finding.plots))
+    about = provenance(finding.basis, diagnostic=name, recipe=subject)
+    drawn = "".join(_plot(plot, captions, first + i, views, about) for i, plot in enumerate(finding.plots))
     exhibits = "".join(_exhibit(exhibit, faces) for exhibit in finding.exhibits)
     basis = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts(finding.basis))
     return (
@@ -179,29 +186,30 @@ def _advice(finding: Finding) -> str:
     )
 
 
-def _plot(plot: Plot, captions: Mapping[str, str], number: int, views: Sequence[str]) -> str:
+def _plot(
+    plot: Plot, captions: Mapping[str, str], number: int, views: Sequence[str], about: Mapping[str, object]
+) -> str:
     if not any(trace.y for trace in plot.traces):
         return f'<h3>{escape(plot.title)}</h3><p class="hint">There is nothing to draw.</p>'
     drawn = plots.draw(plot, captions, views)
     # Nothing in the data may end the script element that holds it.
     data = drawn.to_json().replace("<", "\\u003c")
     table = plots.table_of(plot, captions)
-    link = f"data:text/csv;charset=utf-8;base64,{_coded(table.csv().encode('utf-8', 'replace'))}"
+    name = file_name(str(about["diagnostic"]), str(about["recipe"]), plot.name)
+    offer = Offer(name, plot.title, about, f"script:figure-{number}", table.address(about))
     shown = list(zip(*map(column, zip(*table.rows[:ROWS], strict=True)), strict=True))
     numeric = [
         i for i, cells in enumerate(zip(*table.rows, strict=True)) if any(isinstance(c, float | int) for c in cells)
     ]
-    cut = f", of which the first {ROWS} are here" if len(table.rows) > ROWS else ""
-    download = f'<a download="{escape(plot.name)}.csv" href="{link}">All as CSV</a>'
+    cut = f", of which the first {ROWS} are here, all in the CSV" if len(table.rows) > ROWS else ""
+    numbers = f'<p class="hint">{len(table.rows):,} rows{cut}.</p>{_table(table.columns, shown, numeric)}'
     note = " ".join(filter(None, (plot.note, plots.unseen(plot))))
     return (
         f'<h3>{escape(plot.title)}</h3><p class="hint">{escape(note)}</p>'
         f'<div class="plot" role="img" aria-label="{escape(plot.title)}" data-figure="figure-{number}" '
         f'style="height:{drawn.layout.height}px"></div>'
         f'<script type="application/json" id="figure-{number}">{data}</script>'
-        f"<details><summary>The numbers of this plot</summary>"
-        f'<p class="hint">{len(table.rows):,} rows{cut}. {download}</p>'
-        f"{_table(table.columns, shown, numeric)}</details>"
+        f"{toolbar(offer, numbers)}"
     )
 
 

@@ -155,19 +155,21 @@ def rank(
     """
     from mmretrieval.engine import Engine
     from mmretrieval.recipe import parse
+    from mmretrieval.timing import added
 
     chosen = parse(recipe)
     engine = Engine(shelf.library, exact=True, bank=bank or bank_of(dataset, shelf, queries))
     ranked: list[Ranked] = []
     meta: dict[str, Any] = {}
-    seconds = 0.0
+    accounts: list[dict[str, Any]] = []
     at_once = max(1, len(queries)) if chosen.transductive else AT_ONCE
     for start in range(0, len(queries), at_once):
         some = queries[start : start + at_once]
         more, meta = answers(engine, shelf, some, as_queries(some, dataset, shelf), chosen, k)
-        ranked, seconds = ranked + more, seconds + float(meta["seconds"])
+        ranked += more
+        accounts.append(meta)
         on_done(len(some))
-    return ranked, meta | {"seconds": round(seconds, 4), "queries": len(queries)}
+    return ranked, meta | added(accounts) | {"queries": len(queries)}
 
 
 def answers(

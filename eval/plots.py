@@ -7,9 +7,7 @@ and every colour has a contrast of 3 or more on white and on the dark page. Word
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import itertools
 import math
 import textwrap
@@ -17,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eval.tables import Table
 from mmretrieval.findings import Finding, Plot, Trace
 
 if TYPE_CHECKING:
@@ -110,25 +109,6 @@ def unseen(plot: Plot) -> str:
 # --- the numbers as a table ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Table:
-    """Named columns, and rows of as many cells: text, a number, or None where there is nothing."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | float | None, ...], ...]
-
-    def csv(self) -> str:
-        """The table as comma-separated values with a line of names; numbers in full.
-
-        A text that a spreadsheet would run as a formula gets an apostrophe before it.
-        """
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(_harmless(c) for c in self.columns)
-        writer.writerows([_harmless(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows)
-        return out.getvalue()
-
-
 def table_of(plot: Plot, captions: Mapping[str, str] | None = None) -> Table:
     """Everything that the plot shows: a row for each point of each trace, then one for each dashed line."""
     labelled = any(t.labels for t in plot.traces)
@@ -154,10 +134,6 @@ def table_of(plot: Plot, captions: Mapping[str, str] | None = None) -> Table:
 
 def _at(values: Sequence[Any], place: int) -> Any:
     return values[place] if values else None
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 # --- traces --------------------------------------------------------------------------------------------------------
@@ -350,7 +326,8 @@ def _axis(plot: Plot, axis: str) -> dict[str, Any]:
     parts = [name] if len(name) <= TITLE_LINE else name.replace(" (", "\n(", 1).split("\n")
     title = "<br>".join(shown(line) for part in parts for line in textwrap.wrap(part, TITLE_LINE))
     found: dict[str, Any] = {"title": {"text": title, "standoff": 12, "font": {"size": 14}}, "automargin": True}
-    found |= {"gridcolor": LINE, "zerolinecolor": LINE, "linecolor": LINE}
+    # The first labels of the two axes meet in the corner, where they keep their distance.
+    found |= {"gridcolor": LINE, "zerolinecolor": LINE, "linecolor": LINE, "ticklabelstandoff": 4}
     if axis in plot.log:
         found |= {"type": "log"} | _log_ticks(plot, axis)
     if axis in plot.percent:

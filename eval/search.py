@@ -16,11 +16,12 @@ from eval.terminal import BAD_USAGE, AsJson, console, fail, last_line, say, told
 from mmretrieval.errors import BadQuery
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from mmretrieval.fragments import Place
     from mmretrieval.library import Library
-    from mmretrieval.types import Content, Hit, Item, Part
+    from mmretrieval.types import Content, Hit, Item, Part, Run
 
 # `W*` before a part: its weight.
 WEIGHT = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*\*(.*)\Z", re.DOTALL)
@@ -54,6 +55,13 @@ def search(
             "duration > 5, has_text = true, tag = red, title ~ *fox*."
         ),
     ] = "",
+    within: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The only items to rank: an item's id, or a file of ids, one a line; may be repeated.",
+            metavar="UUID|FILE",
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many answers.", min=1)] = 10,
     as_json: AsJson = False,
 ) -> None:
@@ -74,24 +82,23 @@ def search(
         given = tuple((name, *weighed(one)) for name, many in options.items() for one in many or ())
         if not given:
             raise fail(errors, "nothing to look for: give --text, --part, --item, --like or --dislike", BAD_USAGE)
-        wanted = restriction((), where)
+        wanted, subset = restriction((), where), chosen(within or ())
         with Opened.open(library) as opened:
             parts, own = asked(given, opened)
-            query = Query(parts, "the query", filter=wanted, exclude=own)
+            if gone := _gone(opened, subset):
+                say(people, f"{len(gone):,} of the {len(subset or ()):,} items of --within are not in this library")
+            query = Query(parts, "the query", filter=wanted, exclude=own, subset=subset)
             run = Engine(opened).rank([query], recipe or opened.default_recipe, k)
             hits = run.rankings[0].hits
             items = opened.items_by_id([hit.id for hit in hits])
         found = [(hit, items[hit.id]) for hit in hits if hit.id in items]
-        if found:
-            people.print(_table(found, run.recipe))
-            if weak := sum(hit.weak for hit, _ in found):
-                say(people, f"{weak} of these {len(found)} (dim) are no better than chance, by the recipe's cut-off")
-        else:
-            say(people, f"nothing was found: {'loosen --where' if where else 'there is nothing else in the library'}")
+        _show(people, found, run, _way_out(where, subset))
         if as_json:
             said = [{"given": name, "part": rest, "weight": weight} for name, rest, weight in given]
-            about = {"library": str(library), "recipe": run.recipe, "query": said, "where": where}
-            last_line(about | {"hits": [_told(hit, one) for hit, one in found], "seconds": run.meta["seconds"]})
+            about: dict[str, Any] = {"library": str(library), "recipe": run.recipe, "query": said, "where": where}
+            about |= {"within": None if subset is None else sorted(subset)}
+            spent = {name: run.meta[name] for name in ("seconds", "stages")}
+            last_line(about | {"hits": [_told(hit, one) for hit, one in found]} | spent)
 
 
 def weighed(text: str) -> tuple[str, float]:
@@ -128,6 +135,46 @@ def asked(given: Given, library: Library) -> tuple[tuple[Part, ...], frozenset[s
     return tuple(parts), frozenset(own)
 
 
+def chosen(given: Sequence[str]) -> frozenset[str] | None:
+    """The items that `--within` names, by ids and by files of ids, one a line; None where it was not given.
+
+    Raises BadQuery for what is neither, and where a file holds something else, or nothing.
+    """
+    from mmretrieval import fragments
+
+    found: set[str] = set()
+    for one in given:
+        ident = one.strip().removeprefix(fragments.ITEM)
+        found |= {ident} if fragments.UUID.match(ident) else _listed(one)
+    return frozenset(found) if given else None
+
+
+def _listed(path: str) -> set[str]:
+    """The ids in a file."""
+    from mmretrieval import fragments
+
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadQuery(f"--within {path}: no item's id, and no file that can be read ({why})") from error
+    found = {number: line.strip().removeprefix(fragments.ITEM) for number, line in enumerate(lines, 1) if line.strip()}
+    if wrong := next((number for number, ident in found.items() if not fragments.UUID.match(ident)), None):
+        raise BadQuery(f"--within {path}: line {wrong}, {found[wrong][:60]!r}, is no item's id: write one a line")
+    if not found:
+        raise BadQuery(f"--within {path}: there is no id in it, and so nothing to rank: write one a line")
+    return set(found.values())
+
+
+def _gone(library: Library, subset: frozenset[str] | None) -> frozenset[str]:
+    return frozenset() if subset is None else subset - library.items_by_id(list(subset)).keys()
+
+
+def _way_out(where: str, subset: frozenset[str] | None) -> str:
+    given = [name for name, value in (("--where", where), ("--within", subset)) if value]
+    return f"loosen {' or '.join(given)}" if given else "there is nothing else in the library"
+
+
 def _seen(content: Content) -> Content:
     """A page asks by its picture, as an item of the library does: most encoders read one thing at a time."""
     from mmretrieval.types import Content
@@ -152,6 +199,19 @@ def place_of(item: Item) -> str:
     path = item.paths[0] if not item.paths[0].startswith("item:") else f"./{item.paths[0]}"
     span = Span(item.t0, item.t1) if item.t0 is not None else None
     return str(Place(path, span=span, page=item.page))
+
+
+def _show(people: Console, found: Sequence[tuple[Hit, Item]], run: Run, way_out: str) -> None:
+    """What was found, or the way out where nothing was, and how long it took."""
+    from mmretrieval.timing import in_words
+
+    if found:
+        people.print(_table(found, run.recipe))
+    else:
+        say(people, f"nothing was found: {way_out}")
+    if weak := sum(hit.weak for hit, _ in found):
+        say(people, f"{weak} of these {len(found)} (dim) are no better than chance, by the recipe's cut-off")
+    say(people, in_words(run.meta))
 
 
 def _table(found: Sequence[tuple[Hit, Item]], recipe: str) -> Table:

@@ -13,6 +13,7 @@ from mmretrieval.recipe import Stage
 from mmretrieval.search import BLENDS
 from mmretrieval.store.corrected import CorrectedStore, dots
 from mmretrieval.store.exact import ExactStore, Mask, allowed
+from mmretrieval.timing import Stopwatch
 from mmretrieval.types import Array, Found, Selection, View
 
 
@@ -23,19 +24,20 @@ def blended(
     composer: Stage,
     depth: int,
     selections: Sequence[Selection],
+    watch: Stopwatch | None = None,
 ) -> list[Found]:
     """For each query the `depth` best of the items that it may find, by its parts' scores (transformed rows) as one.
 
     `scales` has, for each view that is searched, the mean and deviation of null scores there: a part's score with an
     item is its highest over the views, in those deviations (of one view with 0 and 1, as it is). Ranks are those
     among the items that may be found. Raises BadQuery, which names the query, where the parts are none that the
-    composer can mix.
+    composer can mix. What a correction takes is a stage of `watch`.
     """
     passing: dict[View, dict[str, Mask]] = {view: {} for view in scales}
     found = []
     for place, selection in enumerate(selections):
         own = parts.vectors(place)
-        ids, scores = part_scores(store, scales, own.rows, selection, passing)
+        ids, scores = part_scores(store, scales, own.rows, selection, passing, watch)
         try:
             mixed = BLENDS[composer.name].run(scores, own.weights, own.feedback, *composer.arguments)
         except BadQuery as error:
@@ -51,15 +53,21 @@ def part_scores(
     rows: Array,
     selection: Selection,
     passing: Mapping[View, dict[str, Mask]] | None = None,
+    watch: Stopwatch | None = None,
 ) -> tuple[tuple[str, ...], Numbers]:
     """The items that may be found, ids rising, and the score (p, n) of each part with them, as composers mix them."""
     passing = passing if passing is not None else {view: {} for view in scales}
-    held = {view: _scores(store, view, rows, selection, passing[view]) for view in scales}
+    held = {view: _scores(store, view, rows, selection, passing[view], watch) for view in scales}
     return _together(held, scales, len(rows))
 
 
 def _scores(
-    store: ExactStore, view: View, rows: Array, selection: Selection, passing: dict[str, Mask]
+    store: ExactStore,
+    view: View,
+    rows: Array,
+    selection: Selection,
+    passing: dict[str, Mask],
+    watch: Stopwatch | None,
 ) -> tuple[tuple[str, ...], Numbers]:
     """The items of a view that may be found, and the score (p, n) of each part with them."""
     matrix = store.matrices.get(view)
@@ -67,7 +75,7 @@ def _scores(
         return (), np.empty((len(rows), 0))
     mask = allowed(matrix, selection, store.select, passing)
     if isinstance(store, CorrectedStore):
-        scores = store.corrected(view, rows, [mask] * len(rows))
+        scores = store.corrected(view, rows, [mask] * len(rows), watch)
     else:
         scores = dots(rows, matrix.rows)
     if mask is None:

@@ -81,7 +81,7 @@ class Chances:
         self._kept: dict[tuple[Any, ...], tuple[Sequence[Mapping[str, int]], int, Range | None]] = {}
 
     def of(self, searched: Sequence[Searched], recipe: Recipe, ids: Sequence[str]) -> Numbers | None:
-        """The chance of each of some items (n,) as the answer to one query, 1 for an item that has no view searched.
+        """The chance of each of some items (n,) as the answer to one query, NaN for an item that has no view searched.
 
         None where no null query can be made: the query has a picture, and the library has none to draw from.
         """
@@ -96,7 +96,7 @@ class Chances:
                 mean, deviation = measures[view]
                 excess = (rows.astype(np.float64) - mean) @ asked / deviation
                 highest = np.maximum(highest, np.where(present, excess, -np.inf))
-        return known.chances(highest)
+        return np.where(np.isfinite(highest), known.chances(highest), np.nan)
 
     def _range(self, searched: Sequence[Searched], recipe: Recipe) -> Range | None:
         searched = [replace(one, parts=_in_order(one.parts)) for one in searched]
@@ -149,7 +149,8 @@ def cut_off(
 
     Sources that have no vectors, or several for an item, play no part; nor do those that read the query's words and
     picture at once, since no null query can be made like that without reading pictures. Where no other is left, and
-    where no null query can be made, hits have no chance and none is weak.
+    where no null query can be made, hits have no chance and none is weak; nor has an item that such a source found
+    and that has no view which the others search.
     """
     if recipe.cutoff is None or not shown:
         return tuple(shown)
@@ -164,7 +165,10 @@ def cut_off(
         return tuple(shown)
     weak = CUTOFFS[recipe.cutoff.name].run(found, *recipe.cutoff.arguments)
     told = zip(shown, found, weak, strict=True)
-    return tuple(replace(hit, chance=float(chance), weak=bool(no_better)) for hit, chance, no_better in told)
+    return tuple(
+        hit if np.isnan(chance) else replace(hit, chance=float(chance), weak=bool(no_better))
+        for hit, chance, no_better in told
+    )
 
 
 def _reads_at_once(space: Space, query: Query, recipe: Recipe) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -32,7 +31,9 @@ from mmretrieval.search.compose import read_together
 from mmretrieval.search.cur import Approximated
 from mmretrieval.search.read import question
 from mmretrieval.spaces import Space, Spaces
+from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import ExactStore
+from mmretrieval.timing import Stopwatch
 from mmretrieval.types import Array, Card, Content, Found, Part, Query, Ranking, Run, Selection, Tokens, View
 
 # How deep each list is searched: fusing and reranking see this many, so that k only cuts.
@@ -45,6 +46,17 @@ class Reads:
 
     calls: int
     offline: int
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """One call of `rank` on its way: what is asked, how deep lists are searched, where its time goes, what was read."""
+
+    recipe: Recipe
+    queries: Sequence[Query]
+    depth: int
+    watch: Stopwatch
+    reads: dict[str, Reads] = field(default_factory=dict)
 
 
 class Engine:
@@ -85,9 +97,9 @@ class Engine:
         for more). Items used as query parts are left out of their own results. Under a transductive correction the
         answers belong to this set of queries. Raises
         BadQuery, BadRecipe, UnknownName and CannotRead before any item is scored. `explain` adds to every hit what each
-        part of the query brought.
+        part of the query brought. `meta` has the seconds, and `stages` the milliseconds of each stage (see Stopwatch).
         """
-        started = time.perf_counter()
+        watch = Stopwatch()
         chosen = parse(recipe) if isinstance(recipe, str) else recipe
         for stage in chosen.rerankers:
             if self.strangers and stage.name in READERS and not catalog.is_plain(stage.model):
@@ -99,22 +111,27 @@ class Engine:
         lexical_space.refuse(chosen)
         leading = {s: self.library.card(s.model) for s in chosen.rerankers if s.name in ROW_BY_ROW}
         _check(cards, leading, chosen, asked)
-        encoders = dict.fromkeys(s.encoder for s in chosen.sources)
-        posed = {spec: self.posed(spec, chosen, asked) for spec in encoders}
-        lists = [self._search(posed[s.encoder], s, chosen, asked, depth) for s in chosen.sources]
-        weights = [s.weight for s in chosen.sources]
-        rankings, read = [], dict[str, Reads]()
+        asking = Asking(chosen, asked, depth, watch)
+        encoders = dict.fromkeys(source.encoder for source in chosen.sources)
+        posed = {spec: self.posed(spec, chosen, asked, watch) for spec in encoders}
+        lists = [self._search(posed[source.encoder], source, asking) for source in chosen.sources]
+        rankings = []
         for i, query in enumerate(asked):
-            listed = fused([found[i] for found in lists], weights, chosen.fuser)
+            listed = _fused([found[i] for found in lists], asking)
             for stage in chosen.rerankers:
-                listed = self._reranked(listed, stage, posed[chosen.sources[0].encoder], chosen, query, i, read)
+                listed = self._reranked(listed, stage, posed[chosen.sources[0].encoder], i, asking)
             shown = hits(listed, k)
-            shown = explained(self.spaces, shown, posed, chosen, query, i) if explain else shown
-            rankings.append(Ranking(query.id, cut_off(self.chances, shown, posed, chosen, query, i)))
+            if explain:
+                with watch.stage("explain"):
+                    shown = explained(self.spaces, shown, posed, chosen, query, i)
+            if chosen.cutoff:
+                with watch.stage(f"mark {chosen.cutoff}"):
+                    shown = cut_off(self.chances, shown, posed, chosen, query, i)
+            rankings.append(Ranking(query.id, shown))
         meta = self._meta(chosen, posed.values()) | {"depth": depth, "k": k, "queries": len(asked)}
-        if read:
-            meta["reads"] = {stage: vars(counted) for stage, counted in read.items()}
-        return Run(str(chosen), tuple(rankings), meta | {"seconds": round(time.perf_counter() - started, 4)})
+        if asking.reads:
+            meta["reads"] = {stage: vars(counted) for stage, counted in asking.reads.items()}
+        return Run(str(chosen), tuple(rankings), meta | watch.account())
 
     def _meta(self, recipe: Recipe, posed: Iterable[Posed]) -> dict[str, Any]:
         """What made the answers: recipe, encoders, bank, models, versions."""
@@ -129,19 +146,29 @@ class Engine:
             meta["rerankers"] = [facts_of(card) for card in models]
         return meta
 
-    def posed(self, spec: str, recipe: Recipe, queries: Sequence[Query]) -> Posed:
+    def posed(self, spec: str, recipe: Recipe, queries: Sequence[Query], watch: Stopwatch | None = None) -> Posed:
         """The space of one of the recipe's encoders, fitted and ready, and the queries in it."""
+        watch = watch or Stopwatch()
         if lexical.is_lexical(spec):
-            words = self._words()
+            with watch.stage(f"prepare {spec}"):
+                words = self._words()
             alone = all(lexical.is_lexical(s.encoder) for s in recipe.sources)
-            return Posed(words, words.composed(queries, alone=alone), None)
-        space = self.spaces.get(spec, recipe)
-        self._check_embedded(spec, space)
+            with watch.stage(f"encode {spec}"):
+                return Posed(words, words.composed(queries, alone=alone), None)
+        space = self._space(spec, recipe, watch)
         if isinstance(space, LateSpace):
-            read = [replace(q, parts=_read_by(space.encoder.card, recipe, q)) for q in queries]
-            return Posed(space, space.composed(read), None)
-        parts = self._parts(space, queries, recipe.composer)
-        return Posed(space, space.composed(parts, recipe.composer), parts)
+            return Posed(space, _bags_of(spec, space, recipe, queries, watch), None)
+        with watch.stage(f"encode {spec}"):
+            parts = self._parts(space, queries, recipe.composer)
+        with watch.stage(f"compose {spec}"):
+            return Posed(space, space.composed(parts, recipe.composer), parts)
+
+    def _space(self, spec: str, recipe: Recipe, watch: Stopwatch) -> Space | LateSpace:
+        """The space of an encoder, ready; refused where the library has none of its vectors."""
+        with watch.stage(f"prepare {spec}"):
+            space = self.spaces.get(spec, recipe)
+            self._check_embedded(spec, space)
+            return space
 
     def _parts(self, space: Space, queries: Sequence[Query], composer: Stage) -> PartRows:
         if self._remembered is None:
@@ -175,80 +202,81 @@ class Engine:
 
     # --- one source ------------------------------------------------------------------------------------------------
 
-    def _search(
-        self, posed: Posed, source: Source, recipe: Recipe, queries: Sequence[Query], depth: int
-    ) -> list[Listed]:
-        space = posed.space
-        selections = [Selection(q.filter, q.exclude, q.subset) for q in queries]
+    def _search(self, posed: Posed, source: Source, asking: Asking) -> list[Listed]:
+        space, recipe, watch = posed.space, asking.recipe, asking.watch
+        selections = [Selection(q.filter, q.exclude, q.subset) for q in asking.queries]
         views = views_searched(posed, source)
         if recipe.composer.name in BLENDS and isinstance(space, Space):
-            return self._blended(posed, source, views, recipe, depth, selections)
-        found = {view: _found(space, view, posed.rows, depth, selections) for view in views}
+            return self._blended(posed, source, views, asking, selections)
+        found = {}
+        for view in views:
+            with watch.stage(f"search {source.encoder}@{view}"):
+                found[view] = _found(space, view, posed.rows, asking.depth, selections, watch)
         named = f"{source.encoder}@{source.view}"
         corrected = f",{recipe.correction}" if recipe.correction and not isinstance(space, LexicalSpace) else ""
         if source.view != "all":
             return [Listed(f, ((f"{named}{corrected}", f),)) for f in found[source.view]]
-        scales = {view: self.spaces.null(space, view, recipe) for view in views}
+        scales = self._scales(space, source, views, asking)
         merged = []
-        for i in range(len(queries)):
-            best = best_view({view: found[view][i] for view in views}, scales, depth)
-            stages = tuple((f"{source.encoder}@{view}{corrected}", found[view][i]) for view in views)
-            merged.append(Listed(best, (*stages, (named, best))))
+        with watch.stage(f"merge {named}"):
+            for i in range(len(asking.queries)):
+                best = best_view({view: found[view][i] for view in views}, scales, asking.depth)
+                stages = tuple((f"{source.encoder}@{view}{corrected}", found[view][i]) for view in views)
+                merged.append(Listed(best, (*stages, (named, best))))
         return merged
 
+    def _scales(
+        self, space: Space | LateSpace | LexicalSpace, source: Source, views: Sequence[View], asking: Asking
+    ) -> dict[View, tuple[float, float]]:
+        """How queries that mean nothing score on each view of a source that searches all."""
+        with asking.watch.stage(f"scale {source.encoder}@{source.view}"):
+            return {view: self.spaces.null(space, view, asking.recipe) for view in views}
+
     def _blended(
-        self,
-        posed: Posed,
-        source: Source,
-        views: Sequence[View],
-        recipe: Recipe,
-        depth: int,
-        selections: Sequence[Selection],
+        self, posed: Posed, source: Source, views: Sequence[View], asking: Asking, selections: Sequence[Selection]
     ) -> list[Listed]:
         """Each query's parts scored one by one, and mixed."""
-        space = posed.space
+        space, recipe, watch = posed.space, asking.recipe, asking.watch
         assert isinstance(space, Space) and isinstance(space.store, ExactStore) and posed.parts is not None
-        scales = {v: self.spaces.null(space, v, recipe) if source.view == "all" else (0.0, 1.0) for v in views}
-        parts = space.turned(posed.parts, recipe.composer)
-        found = blended(space.store, scales, parts, recipe.composer, depth, selections)
+        every = source.view == "all"
+        scales = self._scales(space, source, views, asking) if every else dict.fromkeys(views, (0.0, 1.0))
+        with watch.stage(f"search {source.encoder}@{source.view}"):
+            parts = space.turned(posed.parts, recipe.composer)
+            found = blended(space.store, scales, parts, recipe.composer, asking.depth, selections, watch)
         said = ",".join([f"{source.encoder}@{source.view}", *map(str, filter(None, [recipe.correction]))])
         return [Listed(f, ((f"{said},{recipe.composer}", f),)) for f in found]
 
-    def _reranked(
-        self,
-        listed: Listed,
-        stage: Stage,
-        first: Posed,
-        recipe: Recipe,
-        query: Query,
-        place: int,
-        reads: dict[str, Reads],
-    ) -> Listed:
-        """The list in the order of one reranker, whatever it looks at."""
+    def _reranked(self, listed: Listed, stage: Stage, first: Posed, place: int, asking: Asking) -> Listed:
+        """The list of query number `place` in the order of one reranker, whatever it looks at."""
         if stage.name in READERS:
-            return self._read(listed, stage, query, reads)
+            return self._read(listed, stage, place, asking)
         if stage.name in ROW_BY_ROW:
-            return self._row_by_row(listed, stage, query, recipe)
-        return _by_vectors(listed, stage, first, recipe, place)
+            return self._row_by_row(listed, stage, place, asking)
+        with asking.watch.stage(f"rerank {stage}"):
+            return _by_vectors(listed, stage, first, asking.recipe, place)
 
-    def _row_by_row(self, listed: Listed, stage: Stage, query: Query, recipe: Recipe) -> Listed:
+    def _row_by_row(self, listed: Listed, stage: Stage, place: int, asking: Asking) -> Listed:
         """The list in the order of a late-interaction encoder of this library."""
-        view, space = recipe.sources[0].view, self.spaces.get(stage.model, recipe)
+        recipe, view = asking.recipe, asking.recipe.sources[0].view
+        space = self._space(stage.model, recipe, asking.watch)
         assert view != "all" and isinstance(space, LateSpace)  # parse and _check have seen to it
-        self._check_embedded(stage.model, space)
-        read = replace(query, parts=_read_by(space.encoder.card, recipe, query))
-        bags = space.store.bags(view, listed.found.ids[: depth_of(stage)])
-        run = ROW_BY_ROW[stage.name].run
-        return reordered(listed, stage, run(space.composed([read])[0], bags, len(listed.found), *stage.arguments))
+        rows = _bags_of(stage.model, space, recipe, asking.queries[place : place + 1], asking.watch)
+        with asking.watch.stage(f"rerank {stage}"):
+            bags = space.store.bags(view, listed.found.ids[: depth_of(stage)])
+            run = ROW_BY_ROW[stage.name].run
+            return reordered(listed, stage, run(rows[0], bags, len(listed.found), *stage.arguments))
 
-    def _read(self, listed: Listed, stage: Stage, query: Query, reads: dict[str, Reads]) -> Listed:
+    def _read(self, listed: Listed, stage: Stage, place: int, asking: Asking) -> Listed:
         """The list in the order of a model that reads the query and the items; a file that is gone is not read."""
-        model = catalog.load_reranker(stage.model)
-        shown = Shown(self.library, listed.found.ids[: depth_of(stage)], "image" in model.card.reads)
-        result = READERS[stage.name].run(model, query.parts, shown, len(listed.found), *stage.arguments)
+        with asking.watch.stage(f"prepare {stage.model}"):
+            model = catalog.load_reranker(stage.model)
+        with asking.watch.stage(f"rerank {stage}"):
+            shown = Shown(self.library, listed.found.ids[: depth_of(stage)], "image" in model.card.reads)
+            parts, count = asking.queries[place].parts, len(listed.found)
+            result = READERS[stage.name].run(model, parts, shown, count, *stage.arguments)
         if isinstance(result, Approximated):
-            known = reads.get(str(stage), Reads(0, 0))
-            reads[str(stage)] = Reads(known.calls + result.calls, known.offline + result.offline)
+            known = asking.reads.get(str(stage), Reads(0, 0))
+            asking.reads[str(stage)] = Reads(known.calls + result.calls, known.offline + result.offline)
         return reordered(listed, stage, result)
 
 
@@ -312,6 +340,7 @@ def _found(
     asked: Array | Tokens | Sequence[Terms],
     depth: int,
     selections: Sequence[Selection],
+    watch: Stopwatch,
 ) -> list[Found]:
     if isinstance(space, LexicalSpace):
         assert isinstance(asked, list)
@@ -320,7 +349,24 @@ def _found(
         assert isinstance(asked, Tokens)
         return space.store.search(view, asked, depth, selections)
     assert isinstance(asked, np.ndarray)
+    if isinstance(space.store, CorrectedStore):  # correcting is a stage by itself
+        return space.store.search(view, asked, depth, selections, watch)
     return space.store.search(view, asked, depth, selections)
+
+
+def _bags_of(spec: str, space: LateSpace, recipe: Recipe, queries: Sequence[Query], watch: Stopwatch) -> Tokens:
+    """The queries as a late-interaction encoder has them; composing them is part of encoding them."""
+    with watch.stage(f"encode {spec}"):
+        return space.composed([replace(q, parts=_read_by(space.encoder.card, recipe, q)) for q in queries])
+
+
+def _fused(lists: Sequence[Listed], asking: Asking) -> Listed:
+    """One query's lists as one."""
+    fuser, weights = asking.recipe.fuser, [source.weight for source in asking.recipe.sources]
+    if fuser is None:
+        return fused(lists, weights, None)
+    with asking.watch.stage(f"fuse {fuser}"):
+        return fused(lists, weights, fuser)
 
 
 def _check(cards: Sequence[Card], leading: Mapping[Stage, Card], recipe: Recipe, queries: Sequence[Query]) -> None:

@@ -1,5 +1,7 @@
 """What stages were fitted to, on disk: by a hash of all that decides it, the last that were used, up to a bound.
 
+A library that is only read has its new fits elsewhere (`Library.caches`), and its own are read where they stand.
+
 A fit is read whole into memory. So removing one takes nothing from a process that uses it, and what is being read at
 the moment is left alone (see `saved.remove`); an index of transformed items needs its fits, and keeps them.
 """
@@ -64,8 +66,7 @@ class Fits:
 
         A fit that takes long is spoken of by `logging`, and so is, once for a folder, one that cannot be kept.
         """
-        folder = self.folder(stage, after, facts)
-        if (made := saved.restore(folder)) is not None:
+        if (made := self._restored(stage, after, facts)) is not None:
             return made
         held = {view: len(matrix.ids) for view, matrix in reference.items.items()}
         started = time.perf_counter()
@@ -73,7 +74,14 @@ class Fits:
             made = run(reference, *stage.arguments)
         about = {**facts, "stage": str(stage), "after": [str(s) for s in after], "items": held}
         about |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
-        self._keep(folder, made, about)
+        self._keep(self.folder(stage, after, facts), made, about)
+        return made
+
+    def _restored(self, stage: Stage, after: Sequence[Stage], facts: Mapping[str, Any]) -> Any | None:
+        """The fit from disk; one in the folder of a library that is only read is not even marked as used."""
+        made = saved.restore(self.folder(stage, after, facts))
+        if made is None and self.library.reading:
+            made = saved.restore(self.library.path / FOLDER / self.folder(stage, after, facts).name, note=False)
         return made
 
     def _keep(self, folder: Path, made: Any, about: Mapping[str, Any]) -> None:
@@ -103,7 +111,7 @@ class Fits:
         """All fits of a recipe's transforms from disk, or None where one is missing."""
         made = []
         for place, stage in enumerate(transforms):
-            if (value := saved.restore(self.folder(stage, transforms[:place], facts))) is None:
+            if (value := self._restored(stage, transforms[:place], facts)) is None:
                 return None
             made.append(value)
         return tuple(made)
@@ -121,7 +129,7 @@ class Fits:
 
     def folder(self, stage: Stage, after: Sequence[Stage], facts: Mapping[str, Any]) -> Path:
         """Where the fit of a stage after others is kept."""
-        return self.library.path / FOLDER / f"{facts['space']}-{digest(facts, [*after, stage])}"
+        return self.library.caches / FOLDER / f"{facts['space']}-{digest(facts, [*after, stage])}"
 
     def _make_room(self, newest: Path) -> None:
         """Removes what belongs to earlier states of the library or to other code, then the longest unused."""
@@ -130,12 +138,12 @@ class Fits:
                 if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
         kept = {}
-        for folder in kept_in(self.library.path):
+        for folder in kept_in(self.library.caches):
             if folder != newest and is_stale(folder / saved.VALUE, self.library):
                 saved.remove(folder)
             else:
                 kept[folder] = saved.used(folder), saved.size(folder)
-        needed = _needed(self.library.path)
+        needed = _needed(self.library.caches)
         total = sum(size for _, size in kept.values())
         for folder in sorted(kept, key=lambda f: kept[f]):
             if len(kept) <= MOST and total <= MOST_BYTES:

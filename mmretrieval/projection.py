@@ -213,17 +213,20 @@ def spoken_share(value: float) -> str:
 
 def kept(library: Library, seen: Cloud, method: Method, seed: int) -> Plane | None:
     """The plane of these very vectors that was kept in the library's cache, if it was and can be read."""
-    try:
-        with _file(library.path, seen, method, seed).open("rb") as source:
-            points = np.asarray(np.load(source, allow_pickle=False), dtype=np.float32)
-    except (OSError, ValueError, EOFError):  # a cache that cannot be read is made again
-        return None
-    return Plane(points) if points.shape == (len(seen), 2) and np.isfinite(points).all() else None
+    for place in dict.fromkeys((library.path, library.caches)):
+        try:
+            with _file(place, seen, method, seed).open("rb") as source:
+                points = np.asarray(np.load(source, allow_pickle=False), dtype=np.float32)
+        except (OSError, ValueError, EOFError):  # a cache that cannot be read is made again
+            continue
+        if points.shape == (len(seen), 2) and np.isfinite(points).all():
+            return Plane(points)
+    return None
 
 
 def keep(library: Library, seen: Cloud, method: Method, seed: int, plane: Plane) -> bool:
     """Keeps a plane, in place of those of the same vectors before a change; whether the cache could be written."""
-    file = _file(library.path, seen, method, seed)
+    file = _file(library.caches, seen, method, seed)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -242,5 +245,5 @@ def _stem(seen: Cloud) -> str:
     return f"{seen.space}-{'+'.join(seen.views)}"
 
 
-def _file(library: Path, seen: Cloud, method: Method, seed: int) -> Path:
-    return library / "cache" / FOLDER / f"{_stem(seen)}-{seen.change}-{seen.key(method, seed)}.npy"
+def _file(place: Path, seen: Cloud, method: Method, seed: int) -> Path:
+    return place / "cache" / FOLDER / f"{_stem(seen)}-{seen.change}-{seen.key(method, seed)}.npy"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from mmretrieval.types import Card
@@ -18,6 +19,11 @@ PACKAGES = (
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """The versions of Python and of those packages that are installed; others have no part in the numbers."""
+    return dict(_versions(tuple(packages)))
+
+
+@cache  # a search asks each time, and looking takes longer than many searches
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in packages:
         try:

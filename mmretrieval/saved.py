@@ -50,18 +50,19 @@ def save(folder: Path, value: Any, about: Mapping[str, Any]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def restore(folder: Path) -> Any | None:
+def restore(folder: Path, *, note: bool = True) -> Any | None:
     """The value that a folder holds, or None where there is none that can be read: then it is fitted again.
 
-    Notes on the folder that it was used now, where it may.
+    Notes on the folder that it was used now, where it may; not if `note` is False.
     """
     try:
         with (folder / VALUE).open("rb") as source:
             # Shared with other readers: `remove` lets a folder be while somebody reads it.
             fcntl.flock(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
             told = json.loads(source.read())
-            with suppress(OSError):  # a library that may only be read has no room to make either
-                os.utime(source.fileno())
+            with suppress(OSError):  # a folder that may only be read has no room to make either
+                if note:
+                    os.utime(source.fileno())
             # Opened here, since numpy leaves a file open that turns out to be no archive.
             with (folder / "arrays.npz").open("rb") as kept, np.load(kept, allow_pickle=False) as arrays:
                 return _decoded(told["value"], {name: arrays[name] for name in arrays.files})

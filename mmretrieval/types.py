@@ -298,7 +298,7 @@ class Hit:
     """An item's place in a ranking; `score` is the last stage's that scored it, the trail has them all.
 
     `contributions` are there where they were asked for. With a cut-off, `chance` is how likely a random query would
-    score as high (see mmretrieval.chances), and a `weak` hit is no better than that.
+    score as high (see mmretrieval.chances), None where that is not known, and a `weak` hit is no better than that.
     """
 
     id: str

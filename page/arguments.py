@@ -10,6 +10,10 @@ from mmretrieval.errors import BadQuery
 TEXT_CHARS = 20_000
 PATH_CHARS = 4_096
 SHOWN_CHARS = 60
+# What a browser holds of a drawn widget, and what it says of an event (points chosen on a map, a bit each).
+DRAWN_CHARS, EVENT_CHARS = 4_000_000, 4_000_000
+EVENT_KEYS = 32
+Plain = str | int | float | bool | None
 
 
 def text(value: object, name: str, limit: int = TEXT_CHARS) -> str:
@@ -39,6 +43,37 @@ def real(value: object, name: str, low: float, high: float) -> float:
     if number is None or not low <= number <= high:
         raise BadQuery(f"{name} is {_shown(value)}: give a number from {low:g} to {high:g}")
     return float(number)
+
+
+def finite(value: object, name: str) -> float:
+    """A number, whatever its size."""
+    number = _number(value)
+    if number is None:
+        raise BadQuery(f"{name} is {_shown(value)}: give a number")
+    return number
+
+
+def yes(value: object, name: str) -> bool:
+    """True or false; nothing given is false."""
+    if value is not None and not isinstance(value, bool):
+        raise BadQuery(f"{name} is {_shown(value)}: give true or false")
+    return bool(value)
+
+
+def plain(value: object, name: str, limit: int = TEXT_CHARS) -> Plain:
+    """One value that holds no others: a text, a number, true, false, or nothing."""
+    if value is None or isinstance(value, bool):
+        return value
+    return text(value, name, limit) if isinstance(value, str) else finite(value, name)
+
+
+def event(value: object) -> dict[str, Plain]:
+    """What a browser says of an event: names with plain values; nothing said is no names."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or len(value) > EVENT_KEYS or not all(isinstance(key, str) for key in value):
+        raise BadQuery(f"the event is {_shown(value)}: give an object of names with plain values")
+    return {key: plain(one, f"{_shown(key)} of the event", EVENT_CHARS) for key, one in value.items()}
 
 
 def names(value: object, name: str, known: Collection[str] | None = None) -> tuple[str, ...]:

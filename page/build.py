@@ -37,15 +37,18 @@ def blocks(page: Page, *, agents: bool = False) -> gr.Blocks:
 
     from page.compare import tab as compare
     from page.endpoints import operations as api
+    from page.guard import Guarded
     from page.library import tab as library
     from page.map import tab as atlas
     from page.prove import diagnostics, evaluate
+    from page.prove.figures import FILES_JS
     from page.query import recipes
     from page.search import tab as search
 
     demo: gr.Blocks
-    with gr.Blocks(title="Multimodal retrieval", delete_cache=(CLEAN_SECONDS, KEPT_SECONDS), fill_width=True) as demo:
-        gr.HTML(_head(page))
+    kept = CLEAN_SECONDS, KEPT_SECONDS
+    with Guarded(page, title="Multimodal retrieval", delete_cache=kept, fill_width=True) as demo:
+        gr.HTML(_head(page), js_on_load=FILES_JS)
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"):
                 searched = search.build(page)
@@ -95,6 +98,7 @@ def serve(
     from starlette.middleware import Middleware
 
     from page import originals
+    from page.guard import Door
     from page.map import plotted
     from page.prove import figures
     from page.theme import STYLE, theme
@@ -118,7 +122,7 @@ def serve(
         footer_links=["api"],
         # Gradio says aloud that work is done by a word that it has in none of its languages.
         i18n=gr.I18n(en={"common.complete": "Done"}),
-        app_kwargs={"routes": routes, "middleware": [Middleware(ForgetsCalls)]},
+        app_kwargs={"routes": routes, "middleware": [Middleware(ForgetsCalls), Middleware(Door, page=page)]},
         state_session_capacity=VISITS,
         theme=theme(),
         css_paths=[STYLE],

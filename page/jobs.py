@@ -134,6 +134,7 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closed = False
         self.job: Job | None = None
 
     @property
@@ -144,6 +145,8 @@ class Board:
     def start(self, title: str, work: Callable[[Job], str], note: str = "counting files") -> Job:
         """Runs `work` in a thread, and notes what it says in the end; LibraryBusy while another of the jobs runs."""
         with self._lock:
+            if self._closed:
+                raise LibraryBusy("the page is closing: open it again")
             if self.running:
                 assert self.job is not None
                 raise LibraryBusy(f"this page is still busy with {self.job.title!r}: wait until that has ended")
@@ -151,6 +154,13 @@ class Board:
             self._thread = threading.Thread(target=_run, args=(self.job, work), name="page-job", daemon=True)
             self._thread.start()
             return self.job
+
+    def close(self) -> None:
+        """Takes no more jobs, and tells the one that runs to stop."""
+        with self._lock:
+            self._closed = True
+            if self.job is not None:
+                self.job.stop()
 
     def wait(self, seconds: float | None = None) -> None:
         """Returns when the job that runs has ended, or after so many seconds."""

@@ -31,16 +31,20 @@ def attempt(work: Callable[[], T]) -> Outcome[T]:
     """Runs work for a visitor: errors of ours as they are, all others as a reference number to find in the log."""
     try:
         return Outcome(work())
-    except RetrievalError as error:
-        return Outcome(None, PREFIX.sub("", str(error)))
-    except Exception:
-        reference = secrets.token_hex(4)
-        logger.exception("unexpected error, reference %s", reference)
-        return Outcome(
-            None,
-            f"This is a fault of the page, not of yours (reference {reference}). The page's log has the details "
-            "under that number.",
-        )
+    except Exception as error:
+        return Outcome(None, problem_of(error))
+
+
+def problem_of(error: Exception) -> str:
+    """The words for an error: those of ours as they are, of all others a reference number to find in the log."""
+    if isinstance(error, RetrievalError):
+        return PREFIX.sub("", str(error))
+    reference = secrets.token_hex(4)
+    logger.error("unexpected error, reference %s", reference, exc_info=error)
+    return (
+        f"This is a fault of the page, not of yours (reference {reference}). The page's log has the details under that "
+        "number."
+    )
 
 
 def counted(number: int, noun: str) -> str:

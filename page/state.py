@@ -18,8 +18,9 @@ from ingest.pipeline import forget, ingest
 from ingest.walk import walk
 from ingest.workers import Workers
 from mmretrieval import catalog
+from mmretrieval.copies import Prints
 from mmretrieval.engine import Engine
-from mmretrieval.errors import BadRecipe, LibraryError, RetrievalError, StoreError
+from mmretrieval.errors import BadRecipe, LibraryBusy, LibraryError, RetrievalError, StoreError
 from mmretrieval.library import Library
 from mmretrieval.recipe import Recipe, parse
 from mmretrieval.types import Content, Part, Query
@@ -28,6 +29,7 @@ from page.jobs import Board, Job, said
 from page.library import failed
 from page.map.mapping import Maps
 from page.notices import counted
+from page.paths import Paths
 from page.prove.findings import Findings
 
 if TYPE_CHECKING:
@@ -59,16 +61,22 @@ class Page:
         unload_after: float = 0,
         dataset: Dataset | None = None,
     ) -> None:
-        self.library, self.read_only, self.trusted = library, read_only, trusted
+        self.folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="mmretrieval-page-"))
+        # What such a page makes on its way (matrices, fits, planes) goes when it ends: the library stays as it is.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._caches = Path(tempfile.mkdtemp(prefix="caches-", dir=self.folder)) if read_only else None
+        self.library = library if self._caches is None else Library.open(library.path, caches=self._caches)
+        self.read_only, self.trusted = read_only, trusted
+        self.paths = Paths(self)
         self.dataset = dataset
         self.unload_after = unload_after
-        self.engine = Engine(library, strangers=not trusted)
+        self.engine = Engine(self.library, strangers=not trusted)
         # Ingests change the library; proofs work in a folder of their own, and may go on beside them.
         self.board, self.proofs = Board(), Board()
         self.findings = Findings(self)
         self.maps = Maps(self)
+        self.prints = Prints(self.library)
         self.proving: subprocess.Popen[bytes] | None = None
-        self.folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="mmretrieval-page-"))
         self._readers: Workers | None = None
         self._reader_lock = threading.Lock()
         self._stop = threading.Event()
@@ -90,9 +98,13 @@ class Page:
     def close(self) -> None:
         """Ends the threads and lets go of the library."""
         self._stop.set()
+        # Jobs start processes and write to the library: what still runs when this process ends would fall over both.
+        for board in (self.board, self.proofs):
+            board.close()
         if (proof := self.proving) is not None and proof.poll() is None:
             proof.terminate()
-        self.proofs.wait(30)
+        for board in (self.board, self.proofs):
+            board.wait(30)
         self.findings.close()
         self.maps.close()
         for thread in self._threads:
@@ -107,9 +119,14 @@ class Page:
         self.engine.spaces.close()
         self.library.close()
         shutil.rmtree(self.folder / "views", ignore_errors=True)
+        if self._caches is not None:
+            shutil.rmtree(self._caches, ignore_errors=True)
 
     def take_indexes(self) -> None:
-        """Takes the indexes for this process; where another one has them, searches scan every vector instead."""
+        """Takes the indexes for this process; where another one has them, searches scan every vector instead.
+
+        A page that only shows takes none: it would have to write into them.
+        """
         try:
             self.library.open_indexes()
             self.index_problem = ""
@@ -142,7 +159,7 @@ class Page:
 
     def _build_graph(self) -> None:
         """Lets another process build search graphs where they pay: it would stop every thread of this one."""
-        if self._graph is not None and self._graph.poll() is None:
+        if self.read_only or (self._graph is not None and self._graph.poll() is None):
             return
         if any(self.library.wants_graph(encoder) for encoder in self.library.cards()[0]):
             command = [sys.executable, "-m", "ingest", "index", "--library", str(self.library.path)]
@@ -167,6 +184,8 @@ class Page:
     def readers(self) -> Workers:
         """A process that decodes pictures and pages, so that a hostile file cannot hurt the page."""
         with self._reader_lock:
+            if self._stop.is_set():
+                raise LibraryBusy("the page is closing: open it again")
             if self._readers is None:
                 self._readers = Workers(count=1, seconds=30.0)
             return self._readers
@@ -187,6 +206,11 @@ class Page:
         return chosen
 
     # --- changing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def tells_paths(self) -> bool:
+        """Whether visitors may name folders of this machine, and so see whole paths of it (page/paths.py)."""
+        return self.trusted and not self.read_only
 
     def check_writable(self) -> None:
         """Raises RetrievalError on a page that only shows."""
@@ -278,7 +302,7 @@ class Page:
     def retry(self, paths: Sequence[str] = ()) -> Job:
         """Reads again, in the background, what could not be read: these paths, or all for none."""
         self.check_writable()
-        chosen = failed.wanted(self.library, arguments.names(paths, "the paths"))
+        chosen = failed.wanted(self.library, [self.paths.file(p) for p in arguments.names(paths, "the paths")])
 
         def work(job: Job) -> str:
             sources = list(failed.sources(chosen))
@@ -302,7 +326,7 @@ class Page:
     def remove(self, paths: Sequence[str]) -> int:
         """Takes paths out of the library (the files stay); gives the number of items removed."""
         self.check_writable()
-        paths = arguments.names(paths, "the paths")
+        paths = [self.paths.file(path) for path in arguments.names(paths, "the paths")]
         unknown = [p for p in paths if self.library.ledger.file(p) is None]
         if unknown or not paths:
             raise RetrievalError(

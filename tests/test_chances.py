@@ -179,9 +179,13 @@ def test_of_several_sources_those_with_one_vector_an_item_judge(library: Library
         engine.rank([given], "bm25@text,cutoff")
 
 
-def test_an_item_without_the_view_has_no_better_chance_than_any(library: Library, engine: Engine) -> None:
-    found = {h.id: h for h in hits(engine, query(words("the fox")), "hashing@visual+bm25,cutoff")}
-    assert found[item(library, "a.txt")].chance == 1.0 and found[item(library, "a.txt")].weak
+def test_an_item_without_the_view_is_not_judged(library: Library, engine: Engine) -> None:
+    """No vector speaks of it: it is neither better than chance nor no better."""
+    found = hits(engine, query(words("the fox")), "hashing@visual+bm25,cutoff:0")
+    passages = {item(library, name) for name in ("a.txt", "b.txt")}
+    unseen = [h for h in found if h.id in passages]
+    assert unseen and {(h.chance, h.weak) for h in unseen} == {(None, False)}
+    assert all(h.weak and h.chance for h in found if h.id not in passages) and len(found) > len(unseen)
 
 
 def test_two_encoders_judge_together(tmp_path: Path, second_encoder: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from mmretrieval import catalog, lexical
-from mmretrieval.errors import BadRecipe, EncoderUnavailable, LibraryBusy, NotALibrary, UnknownName
+from mmretrieval.errors import BadRecipe, EncoderUnavailable, LibraryBusy, LibraryError, NotALibrary, UnknownName
 from mmretrieval.filters import Filter
 from mmretrieval.library import config
 from mmretrieval.library.bags import bags
@@ -20,6 +21,7 @@ from mmretrieval.library.ledger import FileRow, Ledger
 from mmretrieval.library.locks import FolderLock
 from mmretrieval.library.matrices import matrices
 from mmretrieval.library.parts import sync_folder
+from mmretrieval.library.status import Failure, Status, status_of
 from mmretrieval.library.texts import Words
 from mmretrieval.muvera import encoding_of
 from mmretrieval.store.edge import EdgeStore, LateEdgeStore
@@ -33,54 +35,28 @@ if TYPE_CHECKING:
 
     from mmretrieval.answer import Answer
     from mmretrieval.recipe import Recipe
-    from mmretrieval.recipe_indexes import RecipeIndex
+
+__all__ = ["Failure", "Library", "Status"]
 
 # What a `create` that was killed leaves behind: the next one goes on from there.
 BEGUN = frozenset({"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "writer.lock", ".library.toml.tmp"})
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be read, and why."""
+class Library:
+    """An open library. Threads may share it: each gets its own connection to the ledger.
 
-    path: str
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Status:
-    """Items by kind, vectors by encoder and view, bytes on disk; and why the `absent` encoders are not to be had.
-
-    `fits` is how many fits of recipes' stages are kept. `recipe_indexes` are of items as recipes transform them; their
-    bytes are part of `index_bytes`.
+    `caches` is where what is made on the way lies (matrices, terms, fits, planes): the library's own folder, unless the
+    library was opened to be read. Then that folder is left as it is, and its own caches serve where they are fresh.
     """
 
-    path: str
-    files: int
-    items: int
-    kinds: dict[str, int]
-    encoders: dict[str, dict[View, int]]
-    absent: dict[str, str]
-    failures: int
-    embedding_bytes: int
-    index_bytes: int
-    thumbnail_bytes: int
-    fits: int
-    fit_bytes: int
-    recipe_indexes: tuple[RecipeIndex, ...]
-
-
-class Library:
-    """An open library. Threads may share it: each gets its own connection to the ledger."""
-
-    def __init__(self, path: Path, told: LibraryConfig) -> None:
+    def __init__(self, path: Path, told: LibraryConfig, caches: Path | None = None) -> None:
         self.path, self.config = path, told
-        self._local = threading.local()
+        self.reading, self.caches = caches is not None, caches or path
+        self._local, self._ledgers = threading.local(), WeakSet[Ledger]()
         self._indexes: dict[str, SpaceIndex] = {}
         self._exact: dict[str, tuple[int, dict[View, Matrix], ExactStore]] = {}
         self._late: dict[str, tuple[int, dict[View, Bags], ExactLateStore]] = {}
-        self._words = Words(path / "cache" / lexical.card().space)
+        self._words = Words(self._cached(lexical.card().space))
         self._index_lock = threading.RLock()
 
     # --- opening ---------------------------------------------------------------------------------------------------
@@ -111,15 +87,19 @@ class Library:
         return library
 
     @classmethod
-    def open(cls, path: Path | str) -> Library:
-        """The library in a folder; NotALibrary where there is none or its format is another."""
+    def open(cls, path: Path | str, *, caches: Path | None = None) -> Library:
+        """The library in a folder; NotALibrary where there is none or its format is another.
+
+        `caches`: a folder of the caller's own. The library is then only read: it takes no index (searches scan, with
+        the same results), whatever would change it raises LibraryError, and new caches go into that folder.
+        """
         folder = Path(path).expanduser().resolve()
         file = folder / "library.toml"
         if not file.exists():
             raise NotALibrary(
                 f"there is no library at {folder}: make one with `python -m ingest add PATH --library {path}`"
             )
-        return cls(folder, config.read(file))
+        return cls(folder, config.read(file), caches)
 
     def reload(self) -> None:
         """Reads library.toml again: another process may have added an encoder since it was opened."""
@@ -139,6 +119,7 @@ class Library:
 
         Raises UnknownName or EncoderUnavailable for one that is not to be had, before any is added.
         """
+        self._check_writable()
         wanted = dict.fromkeys(catalog.card(e).spec for e in encoders)
         new = tuple(_usable(e) for e in wanted if e not in self.encoders)
         if new:
@@ -147,12 +128,12 @@ class Library:
         return new
 
     def close(self) -> None:
-        """Lets go of indexes and of this thread's connection."""
+        """Lets go of indexes and of every thread's connection."""
         self.close_indexes()
-        ledger = getattr(self._local, "ledger", None)
-        if ledger is not None:
+        # A connection that nobody closes leaves its journal beside the ledger. Threads that go on get a new one.
+        ledgers, self._local, self._ledgers = list(self._ledgers), threading.local(), WeakSet()
+        for ledger in ledgers:
             ledger.close()
-            del self._local.ledger
 
     def __enter__(self) -> Library:
         return self
@@ -166,7 +147,8 @@ class Library:
     def ledger(self) -> Ledger:
         """This thread's connection."""
         if not hasattr(self._local, "ledger"):
-            self._local.ledger = Ledger(self.path / "ledger.sqlite")
+            self._local.ledger = Ledger(self.path / "ledger.sqlite", reading=self.reading)
+            self._ledgers.add(self._local.ledger)
         ledger: Ledger = self._local.ledger
         return ledger
 
@@ -211,8 +193,17 @@ class Library:
         """Where the durable vectors of a space are."""
         return self.path / "embeddings" / space
 
+    def _cached(self, space: str) -> tuple[Path, ...]:
+        """The folders of what was made of a space: all may be read, the last may be written."""
+        return tuple(dict.fromkeys(place / "cache" / space for place in (self.path, self.caches)))
+
+    def _check_writable(self) -> None:
+        if self.reading:
+            raise LibraryError(f"the library {self.path} was opened to be read: open it without `caches` to change it")
+
     def write_lock(self) -> FolderLock:
         """The right to write; LibraryBusy while another process has it."""
+        self._check_writable()
         return FolderLock(self.path / "writer.lock", f"the library {self.path}")
 
     # --- what it holds -----------------------------------------------------------------------------------------------
@@ -254,27 +245,7 @@ class Library:
 
     def status(self) -> Status:
         """Counts and sizes."""
-        from mmretrieval.fits import FOLDER, kept_in
-        from mmretrieval.recipe_indexes import listed
-
-        kinds = self.ledger.item_counts()
-        files = list(self.ledger.files())
-        cards, absent = self.cards()
-        return Status(
-            path=str(self.path),
-            files=len(files),
-            items=sum(kinds.values()),
-            kinds=kinds,
-            encoders={e: self.ledger.view_counts(card.space) for e, card in cards.items()},
-            absent=absent,
-            failures=sum(1 for f in files if f.reason),
-            embedding_bytes=_bytes_below(self.path / "embeddings"),
-            index_bytes=_bytes_below(self.path / "index"),
-            thumbnail_bytes=_bytes_below(self.path / "thumbs"),
-            fits=len(kept_in(self.path)),
-            fit_bytes=_bytes_below(self.path / FOLDER),
-            recipe_indexes=listed(self),
-        )
+        return status_of(self)
 
     # --- what is searched --------------------------------------------------------------------------------------------
 
@@ -303,7 +274,7 @@ class Library:
         space = card.space
         change, known = self.ledger.last_change(space), self._exact.get(space)
         if known is None or known[0] != change:
-            found = matrices(self.ledger, space, self.parts_folder(space), self.path / "cache" / space)
+            found = matrices(self.ledger, space, self.parts_folder(space), self._cached(space))
             known = (change, found, ExactStore(found, self.select))
             self._exact[space] = known
         return known
@@ -312,8 +283,8 @@ class Library:
         card = self.card(encoder)
         change, known = self.ledger.last_change(card.space), self._late.get(card.space)
         if known is None or known[0] != change:
-            cache = self.path / "cache" / card.space
-            found = bags(self.ledger, card.space, card.dim, self.parts_folder(card.space), cache)
+            parts = self.parts_folder(card.space)
+            found = bags(self.ledger, card.space, card.dim, parts, self._cached(card.space))
             known = (change, found, ExactLateStore(found, card.dim, self.select))
             self._late[card.space] = known
         return known
@@ -344,7 +315,12 @@ class Library:
         return bool(self._indexes)
 
     def open_indexes(self) -> None:
-        """Takes the index of every encoder that is to be had for this process; LibraryBusy where another has one."""
+        """Takes the index of every encoder that is to be had for this process; LibraryBusy where another has one.
+
+        A library that is only read takes none, since an index is written to by whoever has it open.
+        """
+        if self.reading:
+            return
         with self._index_lock:
             for card in self.cards()[0].values():
                 if card.space not in self._indexes:
@@ -372,6 +348,7 @@ class Library:
 
     def update_indexes(self, on_batch: Callable[[int], None] | None = None) -> bool:
         """Brings the indexes up to the ledger; False where a page of another process owns one and does so itself."""
+        self._check_writable()
         with self._index_lock:
             keep = bool(self._indexes)
             return all([self._update_index(card, keep, on_batch) for card in self.cards()[0].values()])
@@ -407,6 +384,7 @@ class Library:
 
     def build_graph(self, encoder: str) -> int:
         """Builds the next generation of an encoder's index with a search graph; gives its number of points."""
+        self._check_writable()
         card = self.card(encoder)
         folder = self.path / "index" / card.space
         folder.mkdir(parents=True, exist_ok=True)
@@ -438,8 +416,3 @@ def _usable(encoder: str) -> str:
         raise EncoderUnavailable(f"{card.spec} has random weights: they are for benches and tests, not for a library")
     catalog.load(card.spec)
     return card.spec
-
-
-def _bytes_below(folder: Path) -> int:
-    """What the files below take on disk: Edge reserves large sparse files, of which blocks count and not lengths."""
-    return sum(p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0

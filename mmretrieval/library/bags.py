@@ -6,6 +6,7 @@ It is filled part by part: no more than one part's bags are in memory, however m
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ from mmretrieval.store.late import Bags
 from mmretrieval.types import Array, Vectors, View
 
 
-def bags(ledger: Ledger, space: str, dim: int, parts: Path, cache: Path) -> dict[View, Bags]:
-    """The views of a space as memory-mapped bags by rising item id, made anew when the ledger has changed since."""
+def bags(ledger: Ledger, space: str, dim: int, parts: Path, caches: Sequence[Path]) -> dict[View, Bags]:
+    """The views of a space as memory-mapped bags by rising item id, made anew when the ledger has changed since.
+
+    `caches` are looked in as `cached` says.
+    """
 
     def write(folder: Path) -> tuple[int, list[View]]:
         change, views = current(ledger, space, lambda live: _write(parts, live, dim, folder))
@@ -28,7 +32,7 @@ def bags(ledger: Ledger, space: str, dim: int, parts: Path, cache: Path) -> dict
     def hold() -> dict[View, Bags]:
         return current(ledger, space, lambda live: _write(parts, live, dim, None))[1]
 
-    return cached(ledger, space, cache, _load, write, hold)
+    return cached(ledger, space, caches, _load, write, hold)
 
 
 def _write(parts: Path, live: Live, dim: int, folder: Path | None) -> dict[View, Bags]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,9 +90,9 @@ class VectorRow:
 
 
 class Ledger:
-    """One connection to `ledger.sqlite`; give each thread its own."""
+    """One connection to `ledger.sqlite`; give each thread its own. `reading`: it refuses to change anything."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, reading: bool = False) -> None:
         if not path.exists() and not create:
             raise NotALibrary(
                 f"{path} is gone, and with it what the library held: restore it from a copy, or delete the folder "
@@ -100,6 +101,10 @@ class Ledger:
         self.path = path
         try:
             self.connection = _connect(path)
+            # A thread that ends leaves its connection to whatever refers to it yet, and with it the journal.
+            weakref.finalize(self, self.connection.close)
+            if reading:
+                self.connection.execute("PRAGMA query_only=ON")
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and create:
                 version = self._make()
@@ -158,6 +163,12 @@ class Ledger:
         clause = "WHERE reason != ''" if failed else ""
         for row in self.connection.execute(f"SELECT * FROM files {clause} ORDER BY path"):
             yield _file_row(row)
+
+    def folders(self) -> list[str]:
+        """The folders that the files lie in, each with a slash at its end, in order."""
+        # What is left of a path when its end is stripped of every character but slashes.
+        found = self.connection.execute("SELECT DISTINCT rtrim(path, replace(path, '/', '')) FROM files ORDER BY 1")
+        return [folder for (folder,) in found]
 
     def unfinished(self, spaces: Iterable[str]) -> list[FileRow]:
         """The readable paths whose words have to be looked at again, or which lack vectors in one of these spaces."""

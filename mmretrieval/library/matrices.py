@@ -10,7 +10,7 @@ import shutil
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -74,8 +74,8 @@ def check_whole(part: Path, wanted: Collection[object], found: Collection[object
         )
 
 
-def matrices(ledger: Ledger, space: str, parts: Path, cache: Path) -> dict[View, Matrix]:
-    """The views of a space as memory-mapped matrices, made anew when the ledger has changed since."""
+def matrices(ledger: Ledger, space: str, parts: Path, caches: Sequence[Path]) -> dict[View, Matrix]:
+    """The views of a space as memory-mapped matrices, made anew when the ledger has changed since (see `cached`)."""
 
     def write(folder: Path) -> tuple[int, list[View]]:
         change, rows = current_rows(ledger, space, parts)
@@ -90,24 +90,26 @@ def matrices(ledger: Ledger, space: str, parts: Path, cache: Path) -> dict[View,
         _, rows = current_rows(ledger, space, parts)
         return {view: _in_memory(rows[view]) for view in VIEWS if rows[view]}
 
-    return cached(ledger, space, cache, _matrix, write, hold)
+    return cached(ledger, space, caches, _matrix, write, hold)
 
 
 def cached(
     ledger: Ledger,
     space: str,
-    cache: Path,
+    caches: Sequence[Path],
     load: Callable[[Path, View], T],
     write: Callable[[Path], tuple[int, list[View]]],
     hold: Callable[[], dict[View, T]],
 ) -> dict[View, T]:
-    """The views of a space out of its cache folder, which `write` fills for the newest change.
+    """The views of a space out of one of its cache folders; `write` fills the last of them for the newest change.
 
-    Where no cache can be written, `hold` gives the views in memory.
+    The folders before the last are only read. Where no cache can be written, `hold` gives the views in memory.
     """
-    found = _open(cache, ledger.last_change(space), load)
-    if found is not None:
-        return found
+    for folder in caches:
+        found = _open(folder, ledger.last_change(space), load)
+        if found is not None:
+            return found
+    cache = caches[-1]
     try:
         # One at a time, threads and processes: the one that comes second finds it done.
         with FolderLock(cache / "lock", f"the cache of {space}", wait=True):

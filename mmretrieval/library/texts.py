@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,13 @@ class Read:
 
 
 class Words:
-    """The words of one library. Threads may share it; `cache` is where terms are kept between processes."""
+    """The words of one library. Threads may share it.
 
-    def __init__(self, cache: Path) -> None:
-        self._file = cache / "terms.npz"
+    `caches` are the folders where terms are kept between processes: all are read, the last is written.
+    """
+
+    def __init__(self, caches: Sequence[Path]) -> None:
+        self._files = [cache / "terms.npz" for cache in caches]
         self._lock = threading.Lock()
         self._held: tuple[Read, LexicalStore] | None = None
 
@@ -48,14 +51,19 @@ class Words:
         with self._lock:
             change = ledger.last_change(TEXTS)
             if self._held is None or self._held[0].change != change:
-                before = self._held[0] if self._held is not None else _restored(self._file)
+                before = self._held[0] if self._held is not None else self._kept()
                 if before is not None and before.change > change:
                     before = None  # the ledger came back from an older copy
                 now, fresh = _followed(ledger, before)
                 self._held = now, LexicalStore(now.ids, now.texts, select)
                 if fresh >= WRITTEN_FROM:
-                    _keep(self._file, now)
+                    _keep(self._files[-1], now)
             return self._held[1]
+
+    def _kept(self) -> Read | None:
+        """The newest terms that are on disk."""
+        found = [read for file in self._files if (read := _restored(file)) is not None]
+        return max(found, key=lambda read: read.change, default=None)
 
 
 def _followed(ledger: Ledger, before: Read | None) -> tuple[Read, int]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mmretrieval.filters import Filter
 from mmretrieval.store.exact import ROWS_AT_ONCE, ExactStore, Mask, Matrix, allowed
+from mmretrieval.timing import Stopwatch
 from mmretrieval.types import Array, Correction, Found, Selection, View
 
 # Scores held at once: 2**23 float64 are 64 MB.
@@ -44,8 +45,18 @@ class CorrectedStore(ExactStore):
         super().__init__(matrices, select)
         self.correction = correction
 
-    def search(self, view: View, queries: Array, depth: int, selections: Sequence[Selection]) -> list[Found]:
-        """For each query row (q, dim) the `depth` best items by corrected score among its selection; ties by id."""
+    def search(
+        self,
+        view: View,
+        queries: Array,
+        depth: int,
+        selections: Sequence[Selection],
+        watch: Stopwatch | None = None,
+    ) -> list[Found]:
+        """For each query row (q, dim) the `depth` best items by corrected score among its selection; ties by id.
+
+        What correcting takes is a stage of `watch`, `correct`.
+        """
         matrix = self.matrices.get(view)
         if matrix is None or not len(matrix.ids) or depth < 1:
             return [Found.ordered((), ()) for _ in selections]
@@ -55,19 +66,24 @@ class CorrectedStore(ExactStore):
         for start in range(0, len(queries), max(step, 1)):
             some = selections[start : start + step]
             masks = [allowed(matrix, selection, self.select, passing) for selection in some]
-            scores = self.corrected(view, queries[start : start + step], masks)
+            scores = self.corrected(view, queries[start : start + step], masks, watch)
             found += [_best(matrix, row, depth, mask) for row, mask in zip(scores, masks, strict=True)]
         return found
 
     def corrected(
-        self, view: View, queries: Array, masks: Sequence[Mask | None] | None = None
+        self,
+        view: View,
+        queries: Array,
+        masks: Sequence[Mask | None] | None = None,
+        watch: Stopwatch | None = None,
     ) -> npt.NDArray[np.float64]:
         """The corrected scores (q, n) of queries (q, dim) with all items of a view, in id order.
 
         `masks` say which items (n,) each query may find: by default all of them.
         """
         scores = dots(queries, self.matrices[view].rows)
-        return corrected(self.correction, view, scores, masks)
+        with (watch or Stopwatch()).stage("correct"):
+            return corrected(self.correction, view, scores, masks)
 
 
 def corrected(

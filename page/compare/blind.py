@@ -13,7 +13,7 @@ from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery, BadRecipe
 from mmretrieval.library.judgements import CHOICES, Choice, Preference
 from mmretrieval.recipe import parse
-from page.compare import judging
+from page.compare import judging, saved
 from page.compare.columns import Answer, answers, drawn, pictured
 from page.compare.judging import JUDGE_JS
 from page.notices import counted, escape, notice, table
@@ -219,6 +219,7 @@ def revealed(page: Page, sitting: Sitting) -> str:
     own = tally(first, second, [p for p in preferences if p.run == sitting.run])
     everything = tally(first, second, preferences)
     rows = [(turn.asked.sentence, _winner(turn, turn.choice), turn.left, turn.right) for turn in done]
+    chosen = saved.preferred(page, sitting, own, everything)
     more = ""
     if everything.decided + everything.ties > own.decided + own.ties:
         more = f'<p class="mm-summary">With all earlier sittings on these two: {verdict(everything)}</p>'
@@ -228,7 +229,7 @@ def revealed(page: Page, sitting: Sitting) -> str:
         else ""
     )
     return (
-        f'<div class="mm-found"><p class="mm-finding">{verdict(own)}</p>{more}{same}'
+        f'<div class="mm-found"><p class="mm-finding">{verdict(own)}</p>{more}{same}{chosen}'
         f"{table('Who was who', ('query', 'better', 'left was', 'right was'), rows)}</div>"
     )
 

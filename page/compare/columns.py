@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from eval.agreement import PERSISTENCE, overlap, rank_biased_overlap
 from mmretrieval.engine import DEPTH
+from mmretrieval.timing import Spent
 from mmretrieval.types import Hit, Item, Query
-from page.compare import judging
+from page.compare import judging, times
 from page.notices import escape, notice, table
 from page.query.asking import Asked
 from page.query.parts import Previews
@@ -53,12 +54,13 @@ watch('value', () => { held = null; });
 
 @dataclass(frozen=True)
 class Answer:
-    """What one recipe gives: its hits in order, and how long all of it took (seconds)."""
+    """What one recipe gives: its hits in order, and how long all of it (seconds) and each stage took."""
 
     recipe: str
     hits: tuple[Hit, ...]
     seconds: float
     transductive: bool = False
+    stages: tuple[Spent, ...] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -86,7 +88,13 @@ def answers(page: Page, asked: Query, names: Sequence[str], depth: int = DEPTH) 
     """Each recipe's answer down to `depth`."""
     runs = [page.engine.rank([asked], name, depth) for name in names]
     return [
-        Answer(run.recipe, run.rankings[0].hits, run.meta["seconds"], bool(run.meta.get("transductive")))
+        Answer(
+            run.recipe,
+            run.rankings[0].hits,
+            run.meta["seconds"],
+            bool(run.meta.get("transductive")),
+            tuple(run.meta["stages"]),
+        )
         for run in runs
     ]
 
@@ -178,11 +186,12 @@ def drawn(
     them.
     """
     places = [{hit.id: hit.rank for hit in answer.hits} for answer in given]
+    slowest = max((answer.seconds for answer in given), default=0.0)
     parts = []
     for number, answer in enumerate(given):
         if number and not blind:
             parts.append(_lines(given[number - 1].ids[:k], answer.ids[:k], k))
-        head = _blind_head(number) if blind else _head(number, answer)
+        head = _blind_head(number) if blind else _head(number, answer, slowest)
         shown = {card.id: card for card in cards(items, answer.hits[:k])}
         cells = "".join(
             _cell(shown.get(hit.id), hit, "" if blind else _marks(hit, number, places), grades, blind=blind)
@@ -197,11 +206,12 @@ def drawn(
     return f'<div class="mm-compared mm-of-{len(given)}{" mm-blind" if blind else ""}">{"".join(parts)}</div>'
 
 
-def _head(number: int, answer: Answer) -> str:
+def _head(number: int, answer: Answer, slowest: float) -> str:
     more = f' · <span class="mm-flag" title="{TRANSDUCTIVE}">transductive</span>' if answer.transductive else ""
     return (
         f'<header><b>{LETTERS[number]}</b><span><code title="{escape(answer.recipe)}">{escape(answer.recipe)}</code>'
-        f'<small title="from the query to the finished list">{answer.seconds:.2f} s{more}</small></span></header>'
+        f'<small title="from the query to the finished list">{answer.seconds:.2f} s{more}</small>'
+        f"{times.bar(answer, slowest)}</span></header>"
     )
 
 

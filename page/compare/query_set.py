@@ -14,6 +14,7 @@ from page import arguments
 from page.compare.columns import LETTERS, Agreement, agreements
 from page.notices import counted, escape
 from page.query.asking import Asked, AskedPart, query
+from page.query.typed import filtered
 
 if TYPE_CHECKING:
     from eval.dataset import Dataset
@@ -47,10 +48,10 @@ class Row:
         return sum(one.rank_biased for one in self.found) / len(self.found)
 
 
-def of_dataset(dataset: Dataset) -> list[Asked]:
-    """A dataset's queries as they are asked here: their words and pictures with weights.
+def of_dataset(page: Page, dataset: Dataset) -> list[Asked]:
+    """A dataset's queries as they are asked here: their words and pictures with weights, and their filters.
 
-    What their filters, subsets and exclusions name are entries of the dataset, not of this library.
+    What their subsets and exclusions name are entries of the dataset, not of this library, and plays no part.
     """
     found = []
     for one in dataset.queries:
@@ -60,7 +61,7 @@ def of_dataset(dataset: Dataset) -> list[Asked]:
             else AskedPart("picture", str(part.image), part.weight)
             for part in one.parts
         ]
-        found.append(Asked(tuple(parts)))
+        found.append(filtered(page.library, Asked(tuple(parts)), one.filter))
     return found
 
 
@@ -76,12 +77,21 @@ def chosen(page: Page, text: object) -> tuple[list[Asked], str]:
     if pasted:
         asked, whence = pasted, "pasted"
     elif page.dataset is not None:
-        asked, whence = of_dataset(page.dataset), f"of the dataset {page.dataset.name}"
+        asked, whence = of_dataset(page, page.dataset), f"of the dataset {page.dataset.name}{_unheard(page.dataset)}"
     else:
         raise BadQuery("there are no queries yet: write some, one a line (or start the page with --dataset FOLDER)")
     if len(asked) > MOST_QUERIES:
         raise BadQuery(f"there are {len(asked):,} queries, at most {MOST_QUERIES:,} are compared: leave some out")
     return asked, whence
+
+
+def _unheard(dataset: Dataset) -> str:
+    """What is not applied of a dataset's queries, in words."""
+    subsets = sum(one.subset is not None for one in dataset.queries)
+    if not subsets:
+        return ""
+    some = "one asks" if subsets == 1 else f"{subsets:,} ask"
+    return f" ({some} among entries of the dataset alone, which here is not applied)"
 
 
 def disagreement(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from mmretrieval.engine import DEPTH
-from page.compare import blind_panel, columns, judging, query_set
+from page.compare import blind_panel, columns, judging, query_set, saved, times
 from page.compare.columns import LETTERS, Answer, agreements, answers
 from page.notices import attempt, escape, notice
 from page.query import recipes
@@ -52,11 +52,15 @@ def _compared(page: Page, wanted: Asked, names: Sequence[str], k: int) -> Compar
         return Comparison(problem="No recipe finds anything: the library is empty, or no item has vectors there.")
     items = page.library.items_by_id(list({hit.id for answer in found for hit in answer.hits}))
     grades = None if page.read_only else judging.grades(page, wanted)
-    alike = columns.summary(agreements([answer.ids for answer in found], k), k)
+    pairs = agreements([answer.ids for answer in found], k)
+    told = search.spoken(page, wanted)
+    alike = columns.summary(pairs, k) + saved.alike(page, told, found, pairs, k)
     asked = columns.pictured(page, wanted)
-    said = f'{asked}<p class="mm-summary">Compared: {escape(search.spoken(page, wanted))}</p>{alike}'
+    said = f'{asked}<p class="mm-summary">Compared: {escape(told)}</p>{alike}'
     how = "" if page.read_only else f'<p class="mm-hint">{judging.HELP}</p>'
-    return Comparison(said, how + columns.drawn(items, found, k, grades), columns.moved(items, found, k))
+    spent = times.table(found, LETTERS, saved.times(page, told, found))
+    lists = f"{how}{spent}{columns.drawn(items, found, k, grades)}{saved.lists(page, told, items, found, k)}"
+    return Comparison(said, lists, columns.moved(items, found, k))
 
 
 def split(asked: Asked) -> tuple[str, str, Asked]:
@@ -305,7 +309,9 @@ def _wire_set(page: Page, menus: Menus, one: One, listed: Listed, ways: Any, ask
             asked, whence = query_set.chosen(page, text)
             told = lambda done: progress((done, len(asked)), desc="queries")  # noqa: E731
             rows, seconds = query_set.disagreement(page, asked, names, told)
-            return query_set.drawn(rows, names, seconds, whence), tuple(row.asked for row in rows)
+            files = saved.query_set(page, rows, names, whence)
+            drawn = query_set.drawn(rows, names, seconds, whence) + files
+            return drawn, tuple(row.asked for row in rows)
 
         outcome = attempt(work)
         return outcome.value if outcome.value is not None else (notice(outcome.problem, "warning"), ())

@@ -88,7 +88,8 @@ def _searching(page: Page) -> None:
             hits = run.rankings[0].hits
             items = page.library.items_by_id([hit.id for hit in hits])
             found = [_hit(hit, items[hit.id]) for hit in hits if hit.id in items]
-            return {"recipe": run.recipe, "seconds": run.meta["seconds"], "hits": found}
+            spent = {name: run.meta[name] for name in ("seconds", "stages")}
+            return {"recipe": run.recipe, "hits": found} | spent
 
         return or_refuse(work)
 
@@ -114,7 +115,7 @@ def _comparing(page: Page) -> None:
         parts: list[dict[str, Any]] | None = None,
         within: list[str] | None = None,
     ) -> dict[str, Any]:
-        """Two to four recipes on one query: each one's k best ids and seconds, and how alike each pair of lists is.
+        """Two to four recipes on one query: each one's k best ids and its time, and how alike each pair of lists is.
 
         The query is given as in search. `recipes`, or `left` and `right` for two of them (the library's own where
         empty). Of each pair: overlap of the first k, and rank-biased overlap down to the end of the shorter list
@@ -133,7 +134,7 @@ def _comparing(page: Page) -> None:
             lists = [[hit.id for hit in run.rankings[0].hits] for run in runs]
             pairs = [_alike(lists, a, b, places) for a, b in combinations(range(len(lists)), 2)]
             columns = [
-                {"recipe": run.recipe, "seconds": run.meta["seconds"], "ids": ids[:places]}
+                {"recipe": run.recipe, "ids": ids[:places]} | {name: run.meta[name] for name in ("seconds", "stages")}
                 for run, ids in zip(runs, lists, strict=True)
             ]
             two = {"left": lists[0][:places], "right": lists[1][:places]} if len(lists) == 2 else {}
@@ -228,15 +229,16 @@ def _looking(page: Page, listed: Visibility) -> None:
         return or_refuse(lambda: [list(paths) for paths in copies.same(page.library)])
 
     def near_duplicates(encoder: str = "", cosine: float = copies.USUAL) -> dict[str, Any]:
-        """Pairs of items whose pictures an encoder finds nearly the same, the most alike first.
+        """Pairs of items whose pictures are nearly the same, the most alike first.
 
-        `encoder`: one of the library's, its first where none is given. `cosine`: how alike at least, 0.8 to 1.
+        `encoder`: one of the library's, by whose vectors; where none is given pixels are compared, as in a list of
+        results. `cosine`: how alike at least, 0.8 to 1.
         """
 
         def work() -> dict[str, Any]:
-            name = arguments.text(encoder, "the encoder").strip() or page.library.encoders[0]
+            name = arguments.text(encoder, "the encoder").strip()
             least = arguments.real(cosine, "cosine", copies.LEAST, copies.MOST)
-            return asdict(copies.near(page.library, page.library.card(name).spec, least))
+            return asdict(copies.near(page, page.library.card(name).spec if name else copies.PIXELS, least))
 
         return or_refuse(work)
 

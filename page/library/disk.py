@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.drawings import shares
+from eval.saving import Offer, toolbar
+from eval.tables import Table
 from mmretrieval.library import Library
 from page.notices import escape
 
@@ -93,8 +96,16 @@ def drawn(found: Iterable[Part]) -> str:
     return (
         f'<div class="mm-disk-use mm-holdings"><div class="mm-disk" aria-hidden="true">{pieces}</div>'
         f'<div class="mm-scroll"><table class="mm-table"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}{whole}<td></td><td></td></tr></tbody></table></div></div>"
+        f"<tbody>{rows}{whole}<td></td><td></td></tr></tbody></table></div>{_files(shown)}</div>"
     )
+
+
+def _files(shown: Sequence[Part]) -> str:
+    """The bar and the table, to be saved."""
+    rows = tuple((part.name, part.bytes, "yes" if part.again else "no", part.says) for part in shown)
+    heads = ("part", "on disk (bytes)", "can be made again", "what it is")
+    picture = shares([(part.name, float(part.bytes)) for part in shown])
+    return toolbar(Offer("disk-use", "What the library takes on disk", {}, picture, Table(heads, rows).address()))
 
 
 def size(count: int) -> str:

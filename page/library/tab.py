@@ -329,22 +329,23 @@ def _wire_taking(page: Page, panels: Panels, problem: Any, shown: Shown) -> None
 
 
 def _near(page: Page) -> None:
-    """Looks for pictures that an encoder finds nearly the same, when somebody asks for it."""
+    """Looks for pictures that are nearly the same, to their pixels or to an encoder, when somebody asks for it."""
     with gr.Accordion("Pictures that look nearly the same", open=False):
         with gr.Row(elem_classes="mm-actions"):
-            encoders = list(page.library.encoders)
-            encoder = gr.Dropdown(encoders, value=encoders[0], label="Encoder that looks", elem_id="near-encoder")
+            by = [("their pixels", copies.PIXELS), *((name, name) for name in page.library.encoders)]
+            encoder = gr.Dropdown(by, value=copies.PIXELS, label="Compared by", elem_id="near-encoder")
             least = gr.Slider(
-                copies.LEAST, copies.MOST, copies.USUAL, step=0.005, label="Cosine of at least", elem_id="near-least"
+                copies.LEAST, copies.MOST, copies.USUAL, step=0.005, label="Alike to at least", elem_id="near-least"
             )
             go = gr.Button("Look for them", elem_id="near")
         shown = gr.HTML(elem_id="near-found")
 
     def on_near(name: str, cosine: float) -> str:
         def work() -> str:
-            spec = page.library.card(arguments.text(name, "the encoder")).spec
-            bound = arguments.real(cosine, "the cosine", copies.LEAST, copies.MOST)
-            return copies.drawn_near(page, copies.near(page.library, spec, bound), spec, bound)
+            chosen = arguments.text(name, "the encoder")
+            spec = page.library.card(chosen).spec if chosen else copies.PIXELS
+            bound = arguments.real(cosine, "how alike", copies.LEAST, copies.MOST)
+            return copies.drawn_near(page, copies.near(page, spec, bound), spec, bound)
 
         outcome = attempt(work)
         return outcome.value if outcome.value is not None else notice(outcome.problem, "warning")

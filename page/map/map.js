@@ -6,14 +6,6 @@ const LIGHT = [[0, '#c3cedb'], [0.5, '#1f8f86'], [1, '#06302f']];
 const DARK = [[0, '#3b4a5f'], [0.5, '#2aa89a'], [1, '#eafffb']];
 // Without WebGL the browser draws each point by itself: no more than it can bear.
 const BEARABLE = 5000;
-const SAVED = {width: 1200, height: 900};
-const drawing = () => (window.mmDrawing ??= new Promise((done, failed) => {
-  const script = document.createElement('script');
-  script.src = 'script/plotly.js';
-  script.onload = () => done(window.Plotly);
-  script.onerror = () => { window.mmDrawing = undefined; failed(new Error('the drawing script did not come')); };
-  document.head.append(script);
-}));
 const fetched = async (url) => {
   const answer = await fetch(url);
   if (!answer.ok) throw new Error(await answer.text());
@@ -140,29 +132,9 @@ const legend = (place, colours, held, plot, plotly) => {
   }
   place.append(box);
 };
-const saved = async (plotly, format) => {
-  const {points, colours, held, plot} = drawn;
-  const view = {x: plot.layout.xaxis.range, y: plot.layout.yaxis.range};
-  const type = format === 'svg' ? 'scatter' : drawn.type;
-  const data = traces(points, colours, held, type, LIGHT).map((trace, group) => ({
-    ...trace, visible: plot.data[group].visible ?? true, showlegend: Boolean(colours.codes),
-    marker: {...trace.marker, ...(!colours.codes && group && {showscale: true, colorbar: {title: {text: plain(colours.title)}}})},
-  }));
-  const layout = {...layoutOf(points, view), ...SAVED, autosize: false, paper_bgcolor: '#ffffff', plot_bgcolor: '#ffffff',
-    showlegend: Boolean(colours.codes), legend: {itemsizing: 'constant', title: {text: plain(colours.title)}}};
-  const image = await plotly.toImage({data, layout}, {format, ...SAVED, scale: format === 'png' ? 2 : 1});
-  const blob = format === 'svg'
-    ? new Blob([decodeURIComponent(image.slice(image.indexOf(',') + 1))], {type: 'image/svg+xml'})
-    : await (await fetch(image)).blob();
-  const link = made('a', '');
-  link.href = URL.createObjectURL(blob);
-  link.download = `map.${format}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-};
-const WAYS = [[false, 'Move', 'Drag to move, turn the wheel to zoom'], ['zoom', 'Zoom', 'Drag a rectangle to zoom into it'],
+const WAYS = [[false, 'Move', 'Drag to move, turn the wheel or pinch to zoom'], ['zoom', 'Zoom', 'Drag a rectangle to zoom into it'],
   ['lasso', 'Lasso', 'Draw around points to choose them'], ['select', 'Box', 'Drag a rectangle to choose its points']];
-const tools = (bar, plot, plotly, table) => {
+const tools = (bar, plot, plotly) => {
   const button = (text, title, act) => {
     const made_ = made('button', 'mm-map-tool', text);
     made_.type = 'button';
@@ -180,25 +152,20 @@ const tools = (bar, plot, plotly, table) => {
     return way;
   });
   button('Whole map', 'Show every point again', () => plotly.relayout(plot, {'xaxis.autorange': true, 'yaxis.autorange': true}));
-  bar.append(made('span', 'mm-map-gap'));
-  ['png', 'svg'].forEach((format) => button(format.toUpperCase(), `Save this view as ${format.toUpperCase()}`, () => saved(plotly, format)));
-  const link = made('a', 'mm-map-tool', 'CSV');
-  link.href = table;
-  link.download = 'map.csv';
-  link.title = 'Save every point with its place, colour and title';
-  bar.append(link);
 };
 
 // --- moving ----------------------------------------------------------------------------------------------------------
 
 // While it moves, what is drawn already is shifted and scaled as a picture, which costs nothing however many points
 // there are and whatever draws them; it is drawn anew when it rests.
-const moving = (plot, plotly, tip) => {
+// A mouse or one finger moves it, two fingers move and zoom it whatever else one finger does here.
+const moving = (plot, plotly, tip, drawing, signal) => {
   const still = {scale: 1, x: 0, y: 0};
   let at = {...still};
   let waiting = 0;
   let cost = 100;
   let held = null;
+  const down = new Map();
   const shift = () => {
     const {xaxis, yaxis, width, height} = plot._fullLayout;
     const inside = [yaxis._offset, width - xaxis._offset - xaxis._length, height - yaxis._offset - yaxis._length, xaxis._offset];
@@ -230,35 +197,92 @@ const moving = (plot, plotly, tip) => {
     const box = plot.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
+  const within = (scale) => Math.max(0.05, Math.min(60, scale));
+  const zoomed = (from, x, y, factor) => ({scale: from.scale * factor, x: x - factor * (x - from.x), y: y - factor * (y - from.y)});
   plot.addEventListener('wheel', (event) => {
     if (!event.target.closest('.nsewdrag')) return;
     event.preventDefault();
     const factor = Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) * 0.002);
-    if (at.scale * factor > 60 || at.scale * factor < 0.05) return;
-    const [x, y] = place(event);
-    at = {scale: at.scale * factor, x: x - factor * (x - at.x), y: y - factor * (y - at.y)};
+    at = zoomed(at, ...place(event), within(at.scale * factor) / at.scale);
     shift();
     clearTimeout(waiting);
     // The dearer drawing is, the surer it must be that the wheel rests.
     waiting = setTimeout(rest, Math.min(1000, 160 + cost));
   }, {passive: false});
+  // The middle of what is held, and how far apart it is: nothing for one pointer.
+  const grip = () => {
+    const [a, b = a] = [...down.values()];
+    return {x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2, apart: Math.hypot(a[0] - b[0], a[1] - b[1])};
+  };
+  const hold = (far) => {
+    const moves = down.size === 2 || (down.size === 1 && plot.layout.dragmode === false);
+    held = moves ? {from: grip(), at: {...at}, far: far || down.size === 2} : null;
+  };
   plot.addEventListener('pointerdown', (event) => {
-    const wanted = event.pointerType === 'mouse' && !event.button && plot.layout.dragmode === false;
-    if (wanted && event.target.closest('.nsewdrag')) held = {from: place(event), at: {...at}, far: false};
-  }, true);
+    if (event.button || down.size > 1 || drawing() || !event.target.closest('.nsewdrag')) return;
+    if (event.pointerType === 'mouse') down.clear();
+    down.set(event.pointerId, place(event));
+    hold(held?.far);
+    if (held) clearTimeout(waiting);
+  }, {capture: true, signal});
   addEventListener('pointermove', (event) => {
-    if (!held || !plot.isConnected) return;
-    const [x, y] = place(event);
-    held.far ||= Math.hypot(x - held.from[0], y - held.from[1]) > 4;
+    if (!down.has(event.pointerId)) return;
+    down.set(event.pointerId, place(event));
+    if (!held) return;
+    const now = grip();
+    const {from} = held;
+    held.far ||= Math.hypot(now.x - from.x, now.y - from.y) > 4;
     if (!held.far) return;
-    clearTimeout(waiting);
-    at = {...at, x: held.at.x + x - held.from[0], y: held.at.y + y - held.from[1]};
+    const factor = from.apart > 1 ? within(held.at.scale * now.apart / from.apart) / held.at.scale : 1;
+    const grown = zoomed(held.at, from.x, from.y, factor);
+    at = {...grown, x: grown.x + now.x - from.x, y: grown.y + now.y - from.y};
     shift();
-  });
-  addEventListener('pointerup', () => {
-    if (held?.far && plot.isConnected) rest();
-    held = null;
-  });
+  }, {signal});
+  const lift = (event) => {
+    if (!down.delete(event.pointerId)) return;
+    const far = held?.far;
+    if (down.size) hold(far);
+    else held = null;
+    if (!down.size && (far || plot.classList.contains('mm-moving'))) rest();
+  };
+  addEventListener('pointerup', lift, {signal});
+  addEventListener('pointercancel', lift, {signal});
+};
+// Of fingers, plotly hears only of one that draws a lasso or a rectangle, from where it has begun to draw: a second
+// one comes a moment after the first, and by then a lasso would have begun. A tap reaches it as the browser's click.
+const fingers = (plot, signal) => {
+  let first = null;
+  let drawing = false;
+  const tell = (kind, target, touch) => target.dispatchEvent(
+    new TouchEvent(kind, {bubbles: true, cancelable: true, view: window, touches: [touch], targetTouches: [touch], changedTouches: [touch]}));
+  const begins = (event) => {
+    const touch = event.changedTouches[0];
+    if (event.touches.length === 1) first = plot.layout.dragmode ? touch : null;
+    else if (!drawing) first = null;
+  };
+  const moves = (event) => {
+    const touch = first && [...event.changedTouches].find((one) => one.identifier === first.identifier);
+    if (!touch) return;
+    if (!drawing && Math.hypot(touch.clientX - first.clientX, touch.clientY - first.clientY) > 4) {
+      drawing = true;
+      tell('touchstart', event.target, first);
+    }
+    if (drawing) tell('touchmove', event.target, touch);
+  };
+  const ends = (event) => {
+    const touch = first && [...event.changedTouches].find((one) => one.identifier === first.identifier);
+    if (touch && drawing) tell('touchend', event.target, touch);
+    if (touch || !event.touches.length) { first = null; drawing = false; }
+  };
+  const hear = (act) => (event) => {
+    if (!event.isTrusted || !plot.contains(event.target) || !event.target.closest('.nsewdrag')) return;
+    event.stopPropagation();
+    if (event.type === 'touchmove' && event.cancelable) event.preventDefault();
+    act(event);
+  };
+  Object.entries({touchstart: begins, touchmove: moves, touchend: ends, touchcancel: ends}).forEach(([kind, act]) =>
+    addEventListener(kind, hear(act), {capture: true, passive: false, signal}));
+  return () => drawing;
 };
 
 // --- pointing and choosing -------------------------------------------------------------------------------------------
@@ -317,7 +341,10 @@ const draw = async (root) => {
     const [plotly, points] = await Promise.all([drawing(), pointsOf(url)]);
     const colours = await coloursOf(`map/colours/${coloured}`, points.n);
     if (!root.isConnected) return;
-    if (drawn) plotly.purge(drawn.plot);
+    if (drawn) {
+      drawn.gone.abort();
+      plotly.purge(drawn.plot);
+    }
     const type = webgl() ? 'scattergl' : 'scatter';
     const step = type === 'scatter' ? Math.ceil(points.n / BEARABLE) : 1;
     const held = groups(points.n, colours, step);
@@ -327,7 +354,8 @@ const draw = async (root) => {
     const plot = made('div', 'mm-map-plot');
     plot.setAttribute('role', 'img');
     plot.setAttribute('aria-label', label);
-    drawn = {points, colours, held, plot, type};
+    const gone = new AbortController();
+    drawn = {points, colours, held, plot, type, gone};
     legend(root, colours, held, plot, plotly);
     root.append(plot);
     if (step > 1) root.append(made('p', 'mm-hint', `This browser has no WebGL: one of ${step} points is drawn.`));
@@ -336,14 +364,15 @@ const draw = async (root) => {
     const layout = layoutOf(points, view);
     const options = {responsive: true, displayModeBar: false, scrollZoom: false, doubleClick: 'reset', plotGlPixelRatio: devicePixelRatio, showSendToCloud: false, plotlyServerURL: ''};
     await plotly.newPlot(plot, traces(points, colours, held, type, dark() ? DARK : LIGHT), layout, options);
-    tools(bar, plot, plotly, `map/table/${key}/${coloured}`);
+    tools(bar, plot, plotly);
+    root.mmPicture = pictured;
     lately = {url, points, view: null};
     const remember = () => {
       const {xaxis, yaxis, dragmode} = plot.layout;
       lately = {url, points, view: {x: [...xaxis.range], y: [...yaxis.range], dragmode}};
     };
     plot.on('plotly_relayout', remember);
-    moving(plot, plotly, tip);
+    moving(plot, plotly, tip, fingers(plot, gone.signal), gone.signal);
     pointing(root, plot, key, tip);
     root.dataset.drawn = String(held.reduce((sum, places) => sum + places.length, 0));
   } catch (error) {

@@ -230,7 +230,9 @@ class Maps:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         wanted = work.wanted
-        job = str(self._page.library.path), wanted.encoder, VECTORS[wanted.vectors], wanted.seed, theirs
+        library = self._page.library
+        places = str(library.path), str(library.caches) if library.reading else None
+        job = *places, wanted.encoder, VECTORS[wanted.vectors], wanted.seed, theirs
         with self._lock:
             if self._closed:
                 raise LibraryBusy("the page is closing: open it again")
@@ -271,12 +273,15 @@ class Maps:
             self._engine.spaces.close()
 
 
-def laying(path: str, encoder: str, views: tuple[View, ...], seed: int, pipe: Connection) -> None:
-    """UMAP in a process of its own, behind whatever else this machine does; tells the pipe how far it is."""
+def laying(path: str, caches: str | None, encoder: str, views: tuple[View, ...], seed: int, pipe: Connection) -> None:
+    """UMAP in a process of its own, behind whatever else this machine does; tells the pipe how far it is.
+
+    `caches`: where a library that is only read has what is made of it.
+    """
     os.nice(10)
 
     def work() -> tuple[int, Any]:
-        with Library.open(Path(path)) as library:
+        with Library.open(Path(path), caches=Path(caches) if caches is not None else None) as library:
             seen = projection.cloud(library, encoder, views)
             plane = projection.umap(seen.rows, seed, lambda what, share: pipe.send(("say", what, share)))
             return seen.change, np.asarray(plane.points)

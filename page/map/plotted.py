@@ -21,12 +21,15 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from eval import plots
+from eval.saving import Offer
+from eval.tables import Cell, Table, file_name, spoken
 from mmretrieval.errors import BadQuery, RetrievalError
-from page.map.colours import VIEW_NAMES, Colouring
+from mmretrieval.provenance import versions
+from page.map.colours import CLUSTER, VIEW_NAMES, Colouring
 from page.map.mapping import Laid
 from page.originals import KEPT_SECONDS, SAFE
-from page.prove.figures import guarded
+from page.prove.figures import PLOTLY_JS, guarded
+from page.provenance import models
 from page.query.asking import KIND_NAMES
 from page.search.cards import CAPTION_CHARS, cut, place, title, what
 
@@ -37,10 +40,12 @@ if TYPE_CHECKING:
 
     from page.state import Page
 
-MAP_JS = Path(__file__).with_name("map.js").read_text(encoding="utf-8")
+MAP_JS = PLOTLY_JS + "".join(Path(__file__).with_name(f).read_text(encoding="utf-8") for f in ("map.js", "saved.js"))
 KEPT = {"Cache-Control": f"private, max-age={KEPT_SECONDS}"}
 # A spreadsheet's rows, with titles of items, are read so many at once.
 ROWS = 5000
+# A saved SVG has a circle for each point; with more than MANY of them that is said before. Bytes of one, as measured.
+MANY, CIRCLE_BYTES = 20_000, 40
 
 
 def packed(header: Mapping[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
@@ -98,13 +103,13 @@ def chosen(laid: Laid, bits: object) -> list[int]:
     return [int(i) for i in np.flatnonzero(named)]
 
 
-def table(page: Page, laid: Laid, shown: Colouring | None, some: Sequence[int] | None = None) -> plots.Table:
+def table(page: Page, laid: Laid, shown: Colouring | None, some: Sequence[int] | None = None) -> Table:
     """A row for each point, or for some: its item, vector, place, kind, colour and title."""
     x, y = axes(laid)
     ids = laid.cloud.ids
     views = [view for view, m in zip(laid.cloud.views, laid.cloud.matrices, strict=True) for _ in m.ids]
     wanted = range(len(ids)) if some is None else some
-    rows: list[tuple[str | float | None, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for start in range(0, len(wanted), ROWS):
         block = wanted[start : start + ROWS]
         items = page.library.items_by_id([ids[i] for i in block])
@@ -115,7 +120,26 @@ def table(page: Page, laid: Laid, shown: Colouring | None, some: Sequence[int] |
             where = float(laid.plane.points[i, 0]), float(laid.plane.points[i, 1])
             rows.append((ids[i], views[i], *where, about[0], *coloured, about[1]))
     named = () if shown is None else (f"colour: {shown.title}",)
-    return plots.Table(("item", "vector", x, y, "kind", *named, "title"), tuple(rows))
+    return Table(("item", "vector", x, y, "kind", *named, "title"), tuple(rows))
+
+
+def drawn_from(page: Page, laid: Laid, shown: Colouring) -> dict[str, object]:
+    """What a map was drawn from, for every file of it."""
+    wanted = laid.wanted
+    said: dict[str, object] = {"encoder": wanted.encoder, "models": models(page.library, wanted.encoder)}
+    said |= {"vectors": wanted.vectors, "method": wanted.method, "n": len(laid.cloud), "colour": shown.title}
+    said |= {"seed": wanted.seed} if wanted.method == "umap" or shown.title == CLUSTER else {}
+    return said | {"versions": spoken(versions(("numpy", "numba", "umap-learn", "scikit-learn")))}
+
+
+def offer(page: Page, laid: Laid, shown: Colouring, key: str, shade: str) -> Offer:
+    """A map as files; `key` and `shade` are how the browser asks for its points and colours."""
+    name = file_name("map", laid.wanted.encoder, laid.wanted.vectors, laid.wanted.method, shown.title)
+    n = len(laid.cloud)
+    large = f"{n:,} points: the SVG has a circle for each, about {CIRCLE_BYTES * n / 1e6:.1f} MB." if n > MANY else ""
+    named = f"{n:,} vectors of {laid.wanted.encoder}, coloured by {shown.title}"
+    table = f"map/table/{quote(key)}/{quote(shade)}"
+    return Offer(name, named, drawn_from(page, laid, shown), "from:#map-plot .mm-map", table, large)
 
 
 def routes(page: Page) -> list[BaseRoute]:
@@ -147,9 +171,9 @@ def routes(page: Page) -> list[BaseRoute]:
         shown = maps.colours.get(request.path_params["colours"])
         if len(shown.codes if shown.codes is not None else shown.values) != len(seen.cloud):
             raise RetrievalError("these colours are of another map: draw it again")
-        named = {"Content-Disposition": 'attachment; filename="map.csv"'}
-        text = table(page, seen, shown).csv()
-        return Response(text.encode(), media_type="text/csv; charset=utf-8", headers=SAFE | named)
+        named = {"Content-Disposition": f'attachment; filename="{offer(page, seen, shown, "", "").name}.csv"'}
+        text = page.paths.shown(table(page, seen, shown).csv(drawn_from(page, seen, shown)))
+        return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=SAFE | named)
 
     return [
         Route("/map/points/{key:str}", guarded(laid)),

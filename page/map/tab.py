@@ -11,13 +11,14 @@ from urllib.parse import quote
 import gradio as gr
 import numpy as np
 
+from eval.saving import toolbar
 from mmretrieval.errors import BadQuery, RetrievalError
 from mmretrieval.types import Item
 from page import arguments
 from page.map import colours
 from page.map.colours import Colouring
 from page.map.mapping import METHODS, VECTORS, Laid, Wanted, Work
-from page.map.plotted import MAP_JS, axes, chosen
+from page.map.plotted import MAP_JS, axes, chosen, offer
 from page.map.plotted import table as points_table
 from page.notices import attempt, counted, escape, notice, table
 from page.query.asking import MOST_PARTS, Asked, AskedPart, query
@@ -171,8 +172,8 @@ def _numbers(page: Page, laid: Laid, shades: Colouring) -> str:
     some = points_table(page, laid, shades, range(min(ROWS, len(plane))))
     cells = [[f"{c:.4f}" if isinstance(c, float) else "" if c is None else c for c in row] for row in some.rows]
     first = table(f"The first {len(cells)} of {len(plane):,} points (all in the CSV)", some.columns, cells, (2, 3))
-    inside = f"<summary>The numbers of this map</summary>{groups}{first}"
-    return f'<div class="mm-cell mm-found"><details>{inside}</details></div>'
+    keys = page.maps.shelf.put(laid), page.maps.colours.put(shades)
+    return f'<div class="mm-found">{toolbar(offer(page, laid, shades, *keys), groups + first)}</div>'
 
 
 # --- what is chosen --------------------------------------------------------------------------------------------------

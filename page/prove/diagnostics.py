@@ -163,9 +163,9 @@ def build(page: Page) -> Tab:
             yield notice(begun.problem, "warning"), "", ("", "")
             return
         some = begun.value
-        while any(not task.ended.is_set() for task in some):
+        while going := [task for task in some if not task.ended.is_set()]:
             yield running(some), gr.skip(), gr.skip()
-            next(task for task in some if not task.ended.is_set()).ended.wait(LOOK_SECONDS)
+            going[0].ended.wait(LOOK_SECONDS)
         recipes_of = [task.wanted.recipe for task in some]
         yield "", drawn(some), (recipes_of[0], recipes_of[1] if len(recipes_of) > 1 else "")
 

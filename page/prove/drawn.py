@@ -13,13 +13,16 @@ from urllib.parse import quote
 from eval import plots
 from eval.diagnosis import NumberTable, absent, column, facts, number_tables
 from eval.diagnosis_page import Face
+from eval.saving import Offer, toolbar
+from eval.tables import Cell, Table, file_name
 from mmretrieval.findings import Exhibit, Finding, Plot
 from mmretrieval.recipe import joins
 from page.notices import counted, escape, notice, table
+from page.prove.figures import PLOTLY_JS, about, offer
 from page.prove.findings import Found, Task
 
-FIGURES_JS = Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
-# So many rows of a plot's table are in the page; the file behind the link beside it has all.
+FIGURES_JS = PLOTLY_JS + Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
+# So many rows of a plot's table are in the page; its CSV has all.
 ROWS = 30
 # So many rows of items are in sight; the others are folded away.
 SHOWN = 5
@@ -130,22 +133,23 @@ def plot_cell(found: Found, number: int, key: str, where: str = "") -> str:
         f'<p class="mm-hint">{escape(note)}</p>'
         f'<div class="mm-plot" role="img" aria-label="{escape(plot.title)}" style="min-height:{height}px" '
         f'data-figure="finding/{quote(key)}/figure/{number}"></div>'
-        f"{_table_of(plot, found.captions, f'finding/{quote(key)}/table/{number}')}</section>"
+        f"{saved(found, number, key)}</section>"
     )
 
 
-def _table_of(plot: Plot, captions: Mapping[str, str], link: str) -> str:
+def saved(found: Found, number: int, key: str) -> str:
+    """A plot's numbers, folded away, and its files."""
+    return toolbar(offer(found, number, key), _table_of(found.finding.plots[number], found.captions))
+
+
+def _table_of(plot: Plot, captions: Mapping[str, str]) -> str:
     held = plots.table_of(plot, captions)
     cells = list(zip(*map(column, zip(*held.rows[:ROWS], strict=True)), strict=True))
     numeric = [
         i for i, values in enumerate(zip(*held.rows, strict=True)) if any(isinstance(v, float | int) for v in values)
     ]
-    cut = f", the first {ROWS} of them here" if len(held.rows) > ROWS else ""
-    return (
-        f"<details><summary>The numbers of this plot</summary>"
-        f'<p class="mm-hint">{counted(len(held.rows), "row")}{cut}. <a href="{link}" download>All as CSV</a></p>'
-        f"{table('', held.columns, cells, numeric)}</details>"
-    )
+    cut = f", the first {ROWS} of them here, all in the CSV" if len(held.rows) > ROWS else ""
+    return f'<p class="mm-hint">{counted(len(held.rows), "row")}{cut}.</p>{table("", held.columns, cells, numeric)}'
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -167,7 +171,24 @@ def _numbers(founds: Sequence[Found]) -> str:
             for said in absent(found.finding)
         ]
     hints = "".join(f'<p class="mm-hint">{escape(said)}</p>' for said in ("In brackets: 95 % intervals.", *unsaid))
-    return f'<section class="mm-cell mm-numbers"><h3>Numbers</h3>{"".join(tables)}{hints}</section>'
+    files = toolbar(_numbers_offer(founds))
+    return f'<section class="mm-cell mm-numbers"><h3>Numbers</h3>{"".join(tables)}{hints}{files}</section>'
+
+
+def _numbers_offer(founds: Sequence[Found]) -> Offer:
+    """Every number of the findings as a file: its name in JSON, its value and its interval."""
+    rows: list[tuple[Cell, ...]] = []
+    for found in founds:
+        for name, value in found.finding.numbers.items():
+            bounds = found.finding.intervals.get(name, (None, None))
+            rows.append((found.recipe, name, None if value is None else float(value), *bounds))
+    heads = ("recipe", "number", "value", "95 % interval, low", "95 % interval, high")
+    # Each row says its own recipe; n may differ from one side to the other only where the recipes do.
+    said = {key: value for key, value in about(founds[0]).items() if key != "recipe"}
+    if len({str(about(found).get("n")) for found in founds}) > 1:
+        said["n"] = " and ".join(str(about(found).get("n")) for found in founds)
+    name = file_name(founds[0].wanted.diagnostic, *(found.recipe for found in founds), "numbers")
+    return Offer(name, f"Numbers of {founds[0].wanted.diagnostic}", said, csv=Table(heads, tuple(rows)).address(said))
 
 
 def both(left: Found, right: Found) -> dict[str, list[tuple[str, str, str]]]:

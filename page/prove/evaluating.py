@@ -19,11 +19,14 @@ from urllib.parse import quote
 from eval import plots
 from eval.fixing import named
 from eval.metrics import METRICS
+from eval.saving import Offer, toolbar
+from eval.tables import Cell, Table, file_name, provenance
 from mmretrieval.errors import DatasetError, RetrievalError, pick
 from mmretrieval.findings import Finding, Plot, Trace
 from page import arguments
 from page.jobs import Job
 from page.notices import escape, notice, table
+from page.prove.drawn import saved
 from page.prove.findings import MOST_SEED, WITH_DATASET, Found, Wanted
 from page.state import ROOT
 
@@ -106,6 +109,8 @@ def run(page: Page, job: Job, command: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out:
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.PIPE) as process:
             page.proving = process
+            if job.stopping:  # the page has closed since, and looked for a process before there was one
+                process.terminate()
             if hasattr(os, "setpriority"):
                 os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
             assert process.stderr is not None
@@ -176,7 +181,8 @@ def shown(page: Page, record: Mapping[str, Any]) -> str:
         f'<section class="mm-cell mm-boxed"><h3>On {n}</h3>{_held_out(record)}'
         f'<p class="mm-hint">Difference from the recipe as it is, with its 95 % interval; p of a paired permutation '
         f"test, after Holm; smallest: the effect below which this many queries would have shown nothing; ms: a query "
-        f"beside embedding it; bytes: an item’s vector. {TRANSDUCTIVE if _any_transductive(rows) else ''}</p></section>"
+        f"beside embedding it; bytes: an item’s vector. {TRANSDUCTIVE if _any_transductive(rows) else ''}</p>"
+        f"{_files(record)}</section>"
         f"</div><details><summary>What was tried on the other half: {len(record['tried'])} changes</summary>"
         f"{_tried(record)}</details></div>"
     )
@@ -277,11 +283,36 @@ def _plot(page: Page, record: Mapping[str, Any]) -> str:
     )
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     wanted = Wanted("dataset", record["recipe"], "fix", 0, record["seed"], classes=digest)
-    finding = Finding("fix", "", {}, plots=(plot,))
-    key = page.findings.keep(Found(wanted, record["recipe"], finding, {}, 0.0))
-    held = f"finding/{quote(key)}/figure/0", f"finding/{quote(key)}/table/0"
+    finding = Finding("fix", "", {}, plots=(plot,), basis=_basis(record))
+    found = Found(wanted, record["recipe"], finding, {}, 0.0)
+    key = page.findings.keep(found)
     return (
         f'<section class="mm-cell mm-boxed"><h3>{escape(plot.title)}</h3><p class="mm-hint">{escape(plot.note)}</p>'
         f'<div class="mm-plot" role="img" aria-label="{escape(plot.title)}" style="min-height:{plots.HEIGHT}px" '
-        f'data-figure="{held[0]}"></div><p class="mm-hint"><a href="{held[1]}" download>All as CSV</a></p></section>'
+        f'data-figure="finding/{quote(key)}/figure/0"></div>{saved(found, 0, key)}</section>'
     )
+
+
+def _basis(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a proof was measured on; reports of an older form do not say their versions."""
+    return {"n": record["held_out"], "seed": record["seed"], "versions": record.get("versions")}
+
+
+def _files(record: Mapping[str, Any]) -> str:
+    """The table of the held-out half as a file."""
+    judged = record["metric"], "difference", "95 % interval, low", "95 % interval, high", "p", "p (Holm)"
+    costs = "time of a query (ms)", "size of an item (bytes)"
+    heads = ("change", *judged, "smallest effect that would show", "transductive", *costs)
+    nothing = (None,) * 6
+    cost = record["plain_cost"]
+    rows: list[tuple[Cell, ...]] = [
+        ("(as it is)", record["plain"], *nothing, "no", cost["milliseconds"], cost["item_bytes"])
+    ]
+    for row in record["rows"]:
+        c, cost = row["comparison"], row["cost"]
+        told = c["mean_b"], c["difference"], c["low"], c["high"], c["p"], row["p_holm"], row["smallest"]
+        whole = "yes" if row["transductive"] else "no"
+        rows.append((_name(row), *told, whole, cost["milliseconds"], cost["item_bytes"]))
+    about = provenance(_basis(record), recipe=record["recipe"], dataset=record["dataset"])
+    name = file_name("fix", record["dataset"], record["recipe"], "held-out")
+    return toolbar(Offer(name, "The held-out queries", about, csv=Table(heads, tuple(rows)).address(about)))

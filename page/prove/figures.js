@@ -1,15 +1,8 @@
 // Plots come when they come near the window; all of them at once would keep the browser busy for seconds.
-const drawing = () => (window.mmDrawing ??= new Promise((done, failed) => {
-  const script = document.createElement('script');
-  script.src = 'script/plotly.js';
-  script.onload = () => done(window.Plotly);
-  script.onerror = () => { window.mmDrawing = undefined; failed(new Error('the drawing script did not come')); };
-  document.head.append(script);
-}));
 const config = {
   responsive: true,
   displaylogo: false,
-  modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
+  modeBarButtonsToRemove: ['toImage', 'select2d', 'lasso2d', 'autoScale2d'],
   // plotly would offer to upload the plot to a server of its makers.
   showSendToCloud: false,
   plotlyServerURL: '',

@@ -1,4 +1,4 @@
-"""What a finding's plots are made of, by the key of its diagnosis. No path comes from a request.
+"""What a finding's plots are made of and saved as, by the key of its diagnosis. No path comes from a request.
 
 finding/KEY/figure/N    the N-th plot as plotly's JSON
 finding/KEY/table/N     its numbers as comma-separated values
@@ -8,12 +8,15 @@ script/plotly.js        what draws them, fetched once and only where something i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from eval import plots
+from eval.saving import SAVING_JS, Offer
+from eval.tables import file_name, provenance
 from mmretrieval.errors import RetrievalError
 from mmretrieval.findings import Plot
 from page.originals import KEPT_SECONDS, SAFE, may
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from page.state import Page
+
+# What fetches plotly, and what saves pictures of numbers wherever on the page they are.
+PLOTLY_JS = Path(__file__).with_name("plotly.js").read_text(encoding="utf-8")
+FILES_JS = PLOTLY_JS + SAVING_JS
 
 
 @cache
@@ -40,6 +47,20 @@ def plot_of(found: Found, number: int) -> Plot:
     if not 0 <= number < len(found.finding.plots):
         raise RetrievalError(f"this finding has {len(found.finding.plots)} plots: number {number} is none of them")
     return found.finding.plots[number]
+
+
+def about(found: Found) -> dict[str, object]:
+    """What a finding was measured on, for every file of it."""
+    what = {"diagnostic": found.wanted.diagnostic, "recipe": found.recipe, "on": f"the {found.wanted.of}"}
+    return provenance(found.finding.basis, **what)
+
+
+def offer(found: Found, number: int, key: str) -> Offer:
+    """A finding's plot as files; `key` is how the browser asks for it."""
+    plot = plot_of(found, number)
+    name = file_name(found.wanted.diagnostic, found.recipe, plot.name)
+    held = f"finding/{quote(key)}"
+    return Offer(name, plot.title, about(found), f"figure:{held}/figure/{number}", f"{held}/table/{number}")
 
 
 def routes(page: Page) -> list[BaseRoute]:
@@ -58,10 +79,10 @@ def routes(page: Page) -> list[BaseRoute]:
 
     def table(request: Request) -> Response:
         found, plot = asked(request)
-        name = re.sub(r"[^\w.-]", "-", f"{found.wanted.diagnostic}-{plot.name}", flags=re.ASCII)
+        name = offer(found, request.path_params["number"], "").name
         named = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-        text = plots.table_of(plot, found.captions).csv()
-        return Response(text.encode(), media_type="text/csv; charset=utf-8", headers=SAFE | named)
+        text = page.paths.shown(plots.table_of(plot, found.captions).csv(about(found)))
+        return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=SAFE | named)
 
     def thumb(request: Request) -> Response:
         face = page.findings.by_key(request.path_params["key"]).faces.get(request.path_params["ident"])

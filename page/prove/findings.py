@@ -97,9 +97,11 @@ class Findings:
         self._waiting: queue.Queue[Task | None] = queue.Queue()
         self._kept: OrderedDict[Wanted, Task] = OrderedDict()
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def ask(self, wanted: Wanted) -> Task:
         """The diagnosis: begun, on its way, or found already. Raises LibraryBusy where too many wait."""
+        self._check_open()
         wanted = replace(wanted, state=self._state(wanted))
         with self._lock:
             known = self._kept.get(wanted)
@@ -140,7 +142,8 @@ class Findings:
         raise RetrievalError("this diagnosis is not kept any more: run it again")
 
     def close(self) -> None:
-        """Takes no more work, and waits a while for what runs."""
+        """Takes no more work, lets go of what waits, and waits a while for what runs."""
+        self._closed.set()
         self._waiting.put(None)
         if self._thread is not None:
             self._thread.join(timeout=30)
@@ -154,14 +157,18 @@ class Findings:
     def _work(self) -> None:
         while (task := self._waiting.get()) is not None:
             task.state, task.began = "running", time.monotonic()
-            outcome = attempt(partial(look, self._page, task.wanted, partial(_note, task)))
+            outcome = attempt(partial(look, self._page, task.wanted, partial(self._note, task)))
             task.found, task.problem = outcome.value, outcome.problem
             task.state = "failed" if outcome.value is None else "done"
             task.ended.set()
 
+    def _note(self, task: Task, note: str) -> None:
+        self._check_open()
+        task.note = note
 
-def _note(task: Task, note: str) -> None:
-    task.note = note
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise LibraryBusy("the page is closing: open it again")
 
 
 # --- one diagnosis ---------------------------------------------------------------------------------------------------

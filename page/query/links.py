@@ -16,22 +16,25 @@ from page.query.asking import KIND_NAMES, MOST_PARTS, MOST_WEIGHT, Asked, AskedP
 
 FIRST = 24
 ADDRESS_CHARS = 30_000
-# More chosen items than these would make an address that browsers and servers cut.
-MOST_AMONG = 100
+# More chosen items than these would make an address that browsers and servers cut, and a command that nobody can read:
+# that takes them from a file of this name.
+MOST_AMONG, AMONG_FILE = 100, "chosen.txt"
 
 
 @dataclass(frozen=True)
 class Link:
     """Everything about a search that its address holds.
 
-    `recipe` "" is the library's own; `cut` whether what chance would find as well is greyed; `lost` how many uploaded
-    pictures, and `beyond` how many chosen items, the search had that its address has no room for.
+    `recipe` "" is the library's own; `cut` whether what chance would find as well is greyed; `fold` whether what shows
+    the same stands behind the best of it; `lost` how many uploaded pictures, and `beyond` how many chosen items, the
+    search had that its address has no room for.
     """
 
     asked: Asked = Asked()
     recipe: str = ""
     k: int = FIRST
     cut: bool = True
+    fold: bool = True
     lost: int = 0
     beyond: int = 0
 
@@ -48,6 +51,7 @@ def address(link: Link) -> str:
     pairs += [("recipe", link.recipe)] if link.recipe else []
     pairs += [("k", str(link.k))] if link.k != FIRST else []
     pairs += [] if link.cut else [("cut", "0")]
+    pairs += [] if link.fold else [("fold", "0")]
     lost = link.lost + sum(part.kind == "picture" for part in asked.parts)
     pairs += [("uploads", str(lost))] if lost else []
     return urlencode(pairs, quote_via=quote, safe="*:,@/")
@@ -81,6 +85,7 @@ def parse(text: object) -> Link:
         _last(found, "recipe"),
         _whole(found, "k", FIRST, 1, DEPTH),
         _last(found, "cut") != "0",
+        _last(found, "fold") != "0",
         _whole(found, "uploads", 0, 0, MOST_PARTS),
         _whole(found, "beyond", 0, 0, 10**9),
     )
@@ -92,14 +97,21 @@ def given(asked: Asked) -> Given:
 
 
 def command(link: Link, library: str) -> str:
-    """The line for a shell that finds the same items in the same order. It has no way to search among chosen items."""
+    """The line for a shell that finds the same items in the same order; many chosen items are read from AMONG_FILE."""
     words = ["python", "-m", "eval", "search", "--library", library]
     words += ["--recipe", link.recipe] if link.recipe else []
     for option, rest, weight in given(link.asked):
         words.append(f"--{option}={_weighted(rest, weight)}")
     where = _where(link.asked)
     words += [f"--where={where}"] if where else []
+    few = len(link.asked.within) <= MOST_AMONG
+    words += [f"--within={one}" for one in (link.asked.within if few else (f"./{AMONG_FILE}",))]
     return shlex.join([*words, "-k", str(link.k)])
+
+
+def among(asked: Asked) -> str:
+    """What AMONG_FILE holds: the chosen items' ids, one a line."""
+    return "".join(f"{ident}\n" for ident in asked.within)
 
 
 def notebook(link: Link, library: str) -> str:

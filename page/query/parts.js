@@ -136,7 +136,11 @@ whileHere(document, 'dragover', (event) => {
   if ([...(event.dataTransfer?.types ?? [])].includes('Files') && element.getClientRects().length) event.preventDefault();
 });
 whileHere(document, 'drop', (event) => {
-  if (!event.target.closest?.('#picture') && give(event.dataTransfer?.files)) event.preventDefault();
+  const files = [...(event.dataTransfer?.files ?? [])];
+  if (!files.length || !element.getClientRects().length) return;
+  // Left alone, a browser would open the file in place of the page.
+  event.preventDefault();
+  if (!event.target.closest?.('#picture') && !give(files)) trigger('part', {do: 'refused', name: files[0].name});
 });
 whileHere(document, 'keydown', (event) => {
   if (event.key === 'Escape' && open >= 0) { show(-1); event.preventDefault(); event.stopImmediatePropagation(); }

@@ -53,6 +53,9 @@ def changed(asked: Asked, said: Mapping[str, Any]) -> Asked:
     """The query after something was done to one of its parts. Raises BadQuery for what cannot be done."""
     if said.get("do") == "everywhere":
         return replace(asked, within=())
+    if said.get("do") == "refused":
+        name = cut(arguments.text(said.get("name"), "the file's name"), SAID_CHARS)
+        raise BadQuery(f"{name} is no picture: a query takes pictures; the Library tab adds files of every kind")
     place = arguments.whole(said.get("part"), "the part", 0, MOST_PARTS)
     if place >= len(asked.parts):
         raise BadQuery("this part is not in the query any more: look at the row again")

@@ -34,8 +34,8 @@ class Bar:
 class Card:
     """One result as it is shown; `mark` is a word on its place in another list.
 
-    `bar` is how high its score is among those shown, 0 to 1; `weak`: chance would find it as well; `alike`: the cards
-    that stand behind this one, as `behind` says.
+    `bar` is how high its score is among those shown, 0 to 1; `weak`: chance would find it as well; `unjudged`: nothing
+    can be said of that, though it can of others; `alike`: the cards that stand behind this one, as `behind` says.
     """
 
     id: str
@@ -51,6 +51,7 @@ class Card:
     bar: float | None = None
     brought: tuple[Bar, ...] = ()
     weak: bool = False
+    unjudged: bool = False
     alike: tuple[Card, ...] = ()
     behind: str = ""
 
@@ -115,16 +116,16 @@ def _listed(shown: Card, chosen: bool, of: str = "") -> str:
         inside = _inside(shown)
         return f'<div role="listitem" class="mm-card" data-card="{escape(shown.id)}">{inside}</div>'
     said = [str(shown.rank or ""), what(shown.kind, shown.place), shown.caption, shown.mark]
-    said += ["no better than chance"] if shown.weak else []
+    said += ["no better than chance"] if shown.weak else ["not judged"] if shown.unjudged else []
     about = ", ".join(filter(None, said))
     more = (
         f'<button type="button" class="mm-alike" data-alike="{escape(shown.id)}" aria-expanded="false" '
-        f'title="{escape(shown.behind)}">+{len(shown.alike)} of this film</button>'
+        f'title="Show them here, or fold them again">{escape(shown.behind)}</button>'
         if shown.alike
         else ""
     )
     hidden = f' data-of="{escape(of)}" hidden' if of else ""
-    weak = " mm-weak" if shown.weak else ""
+    weak = " mm-weak" if shown.weak else " mm-unjudged" if shown.unjudged else ""
     return (
         f'<div role="listitem" class="mm-listed"{hidden}><button type="button" class="mm-card{weak}" '
         f'data-item="{escape(shown.id)}" aria-label="{escape(about)}">{_inside(shown)}</button>{more}</div>'
@@ -142,6 +143,7 @@ def _inside(shown: Card) -> str:
     of = escape(f"score of {shown.stage}{f': {STANDARDISED}' if shown.stage.endswith('@all') else ''}")
     score = f'<span class="mm-score" title="{of}">{shown.score:.3f}</span>' if shown.score is not None else ""
     mark = f'<span class="mm-mark mm-{escape(shown.tone)}">{escape(shown.mark)}</span>' if shown.mark else ""
+    unjudged = '<span class="mm-hint mm-unsaid">not judged</span>' if shown.unjudged else ""
     caption = "" if shown.passage else f'<span class="mm-caption">{escape(shown.caption)}</span>'
     bar = (
         f'<span class="mm-scorebar" aria-hidden="true"><i style="width:{100 * shown.bar:.0f}%"></i></span>'
@@ -151,7 +153,7 @@ def _inside(shown: Card) -> str:
     return (
         f'<span class="mm-thumb">{picture}{mark}</span>{bar}<span class="mm-line">{rank}'
         f'<span class="mm-kind mm-{escape(shown.kind)}">{escape(what(shown.kind, shown.place))}</span>{score}</span>'
-        f"{caption}{_brought(shown.brought)}"
+        f"{caption}{unjudged}{_brought(shown.brought)}"
     )
 
 

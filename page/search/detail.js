@@ -33,6 +33,13 @@ const seek = (seconds) => {
   video.addEventListener('loadedmetadata', go, {once: true});
   video.src = plain;
 };
+// The moment that is shown. Before the film has come that is where its clip begins; and a film that has played to its
+// end shows its last frame, which was shown a little before.
+const moment = (video) => {
+  const end = Math.min(video?.duration || Infinity, length() || Infinity) - 0.02;
+  const shown = video?.readyState ? video.currentTime : Number(of('.mm-this')?.dataset.seek ?? 0);
+  return `t=${rounded(Math.max(0, Math.min(shown, end)), 2)}`;
+};
 const follow = (event) => {
   const now = of('.mm-head-now');
   if (event.target.tagName === 'VIDEO' && now && length())
@@ -95,8 +102,8 @@ element.addEventListener('pointerup', (event) => {
   if (width < 2 || height < 2) { drawn = null; return; }  // a click, or a slip
   const numbers = [x, y, Math.min(width, 100 - x), Math.min(height, 100 - y)].map((n) => rounded(n, 2)).join(',');
   const video = of('video'), region = `xywh=percent:${numbers}`;
-  const fragment = video ? `t=${rounded(video.currentTime, 2)}&${region}` : region;
-  trigger('act', {do: 'region', item: of('.mm-detail').dataset.about, fragment});
+  const fragment = video ? `${moment(video)}&${region}` : region;
+  trigger('act', {do: 'region', item: of('.mm-detail').dataset.about, fragment, keep: keeps});
   choosing(false);
 });
 element.addEventListener('keydown', (event) => {
@@ -106,6 +113,10 @@ element.addEventListener('keydown', (event) => {
 });
 
 // --- what is pressed ---
+// Whether the parts that are there stay: as it was chosen, until it is chosen otherwise.
+let keeps = false;
+element.addEventListener('change', ({target}) => { if (target.matches('[data-keep]')) keeps = target.checked; });
+watch('value', () => { const box = of('[data-keep]'); if (box) box.checked = keeps; });
 element.addEventListener('click', (event) => {
   const clip = event.target.closest('[data-seek]'), bar = event.target.closest('.mm-film');
   if (clip) return seek(Number(clip.dataset.seek));
@@ -118,10 +129,7 @@ element.addEventListener('click', (event) => {
   const {do: what, item} = button.dataset;
   if (what === 'grow') return grow(Number(button.dataset.step));
   if (what === 'choose') return choosing(!of('.mm-choosing'));
-  if (what === 'moment') {
-    const fragment = `t=${rounded(of('video')?.currentTime ?? 0, 2)}`;
-    return trigger('act', {do: 'region', item, fragment});
-  }
+  if (what === 'moment') return trigger('act', {do: 'region', item, fragment: moment(of('video')), keep: keeps});
   if (what === 'why') return trigger('why', {item});
-  trigger('act', {do: what, item, fragment: ''});
+  trigger('act', {do: what, item, fragment: '', keep: keeps && what === 'query'});
 });

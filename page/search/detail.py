@@ -1,7 +1,7 @@
 """One item in detail: what it looks like, its words, facts, trail, and what it can be asked. All text is shown as text.
 
-What is pressed in the panel comes to Python as one event, `act`, with {do, item, fragment}: `act()` makes the next
-query of it; `open` shows another item, `why` asks why this one was found.
+What is pressed in the panel comes to Python as one event, `act`, with {do, item, fragment, keep}: `act()` makes the
+next query of it; `open` shows another item, `why` asks why this one was found.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from mmretrieval.types import Contribution, Hit, Item, Mark
 from page.notices import escape, notice, table
 from page.originals import SHOWN
 from page.query.asking import Asked, AskedPart
+from page.query.parts import added
+from page.search import saved
 from page.search.around import pages, timeline
 from page.search.cards import STANDARDISED, cut, place, title, what
 
@@ -47,21 +49,27 @@ DETAIL_JS = """() => {
 
 
 def act(asked: Asked, said: Mapping[str, Any]) -> Asked:
-    """The next query, from one and what was pressed: {do, item, fragment}.
+    """The next query, from one and what was pressed: {do, item, fragment, keep}.
 
-    `query` and `region` (a place in a picture, or a moment of a clip) ask with the item alone; `more` and `less` add it
-    to the query as liked or disliked, in place of what was said of it before. Kinds, conditions and chosen items stay.
-    Raises BadQuery for anything else, and for an id or a place that is none.
+    `query` and `region` (a place in a picture, or a moment of a clip) ask with the item alone, or where `keep` is true
+    beside the parts that are there; `more` and `less` add it to the query as liked or disliked, in place of what was
+    said of it before. Kinds, conditions and chosen items stay. Raises BadQuery for anything else, for an id or a place
+    that is none, and for more parts than a query has.
     """
     do, item, fragment = (str(said.get(key) or "") for key in ("do", "item", "fragment"))
     wanted = fragments.parse(f"{fragments.ITEM}{item}{f'#{fragment}' if fragment else ''}")
     if do == "query" or (do == "region" and not wanted.is_whole):
-        return replace(asked, parts=(AskedPart("item", wanted.item, fragment=fragment if do == "region" else ""),))
+        part = AskedPart("item", wanted.item, fragment=fragment if do == "region" else "")
+        return added(asked, part) if said.get("keep") is True else replace(asked, parts=(part,))
     if do in ("more", "less"):
         weight = 1.0 if do == "more" else -1.0
-        kept = tuple(p for p in asked.parts if not (p.kind == "item" and p.value == wanted.item and not p.fragment))
-        return replace(asked, parts=(*kept, AskedPart("item", wanted.item, weight, feedback=True)))
+        return added(asked, AskedPart("item", wanted.item, weight, feedback=True))
     raise BadQuery(f"{do or 'nothing'!r} cannot be asked of an item: use query, more, less, or region with a place")
+
+
+def stays(said: Mapping[str, Any]) -> bool:
+    """Whether the panel stays open after what was pressed: where the query grew, more may be added from it."""
+    return said.get("do") in ("more", "less") or said.get("keep") is True
 
 
 def detail(page: Page, item: Item, hit: Hit | None = None, hits: Mapping[str, Hit] | None = None) -> str:
@@ -85,7 +93,8 @@ def detail(page: Page, item: Item, hit: Hit | None = None, hits: Mapping[str, Hi
         _facts(item, file),
     ]
     if hit is not None:
-        parts += [_trail(hit.trail), *map(contributed, hit.contributions)]
+        parts += [_trail(hit.trail), saved.trail(page, item, hit.trail)]
+        parts += [*map(contributed, hit.contributions), saved.contributions(page, item, hit.contributions)]
     return "".join(parts) + "</div>"
 
 
@@ -132,7 +141,8 @@ def _buttons(item: Item, file: Path | None, hit: Hit | None) -> str:
         f'data-item="{escape(item.id)}"{PRESSED * (do == "choose")}>{name}</button>'
         for do, name, says in offered
     )
-    return f'<div class="mm-asks">{drawn}</div><p class="mm-hint mm-told" aria-live="polite"></p>'
+    keep = '<label class="mm-hint mm-keep"><input type="checkbox" data-keep> Keep the other parts of the query</label>'
+    return f'<div class="mm-asks">{drawn}</div>{keep}<p class="mm-hint mm-told" aria-live="polite"></p>'
 
 
 def _facts(item: Item, file: Path | None) -> str:

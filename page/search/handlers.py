@@ -91,12 +91,12 @@ class Handlers:
     def __init__(self, page: Page, previews: parts.Previews) -> None:
         self.page, self.previews = page, previews
 
-    def shown(self, asked: Asked, recipe: str | None, cut: bool, k: int = FIRST) -> Outputs:
+    def shown(self, asked: Asked, recipe: str | None, cut: bool, k: int = FIRST, fold: bool = True) -> Outputs:
         """The search for a query; of none, the first look. What went wrong is said in place of results."""
         if not asked.parts:
             row = parts.row(self.previews, asked, "")
             return asked, FIRST, row, "", *results.first_look(self.page), {}, gr.Column(visible=False)
-        read = results.search(self.page, asked, recipe or "", k, cut=bool(cut))
+        read = results.search(self.page, asked, recipe or "", k, cut=bool(cut), fold=fold)
         row = parts.row(self.previews, asked, None if read.problem else read.address, read.said)
         told = notice(read.problem, "warning")
         return asked, k, row, told, read.line, read.cards, read.hits, gr.Column(visible=False)
@@ -132,7 +132,7 @@ class Handlers:
         read = attempt(lambda: links.parse(text))
         link = read.value or Link()
         recipe = link.recipe or self.page.library.default_recipe
-        found = list(self.shown(link.asked, recipe, link.cut, link.k))
+        found = list(self.shown(link.asked, recipe, link.cut, link.k, link.fold))
         said = [read.problem]
         said += [LOST.format(link.lost, *(("", "it") if link.lost == 1 else ("s", "them")))] if link.lost else []
         said += [BEYOND.format(link.beyond)] if link.beyond else []
@@ -144,11 +144,11 @@ class Handlers:
         return *self.shown(asked, recipe, cut), list(asked.kinds), asked.conditions
 
     def more(self, said: Mapping[str, Any], asked: Asked, recipe: str, cut: bool) -> Outputs:
-        """The same search, longer; an opened detail stays."""
+        """The same search, longer, or folded otherwise; an opened detail stays."""
         read = attempt(lambda: arguments.whole(said.get("k"), "k", 1, DEPTH))
         if read.value is None:
             return *SKIPPED[:3], notice(read.problem, "warning"), *SKIPPED[4:]
-        return *self.shown(asked, recipe, cut, read.value)[:7], gr.skip()
+        return *self.shown(asked, recipe, cut, read.value, said.get("fold") is not False)[:7], gr.skip()
 
     def clear(self) -> Outputs:
         """Everything as at first, the typed words before and `Widgets.held` behind."""
@@ -219,8 +219,7 @@ def wire_detail(do: Handlers, on: Widgets) -> None:
             ident, html, column, *buttons = opened(str(said.get("item", "")), known)
             return *SKIPPED[:7], column, ident, html, *buttons
         found = do.told(lambda asked: detailed.act(asked, said), *values)
-        stays = said.get("do") in ("more", "less")
-        return *(found if not stays else (*found[:7], gr.skip())), *SKIPPED[:4]
+        return *(found if not detailed.stays(said) else (*found[:7], gr.skip())), *SKIPPED[:4]
 
     def on_remove(ident: str) -> Outputs:
         outcome = attempt(lambda: page.remove(page.library.item(ident).paths))

@@ -1,24 +1,46 @@
 // Results: a click opens one, arrows go from one to the next, / goes to the words, Esc closes what is open.
 let query = null;
+// The results whose like are unfolded: they stay so when more come.
+const unfolded = new Set();
+const unfold = (button) => {
+  const on = unfolded.has(button.dataset.alike);
+  button.setAttribute('aria-expanded', String(on));
+  element.querySelectorAll(`[data-of="${button.dataset.alike}"]`).forEach((one) => { one.hidden = !on; });
+};
+// The button that folds or unfolds all is drawn anew when it was pressed, and keeps the focus.
+let pressed = false;
 watch('value', () => {
   const found = element.querySelector('[data-query]');
   const fresh = found?.dataset.query ?? null;
   // Stacked on a narrow screen, ranked results stand far below the button that asked for them.
   const about = document.getElementById('summary') || element;
   if (fresh !== query && innerWidth < 700 && element.querySelector('.mm-rank')) about.scrollIntoView({block: 'start'});
+  if (fresh !== query) unfolded.clear();
   query = fresh;
+  element.querySelectorAll('[data-alike]').forEach(unfold);
+  if (pressed) element.querySelector('[data-fold]')?.focus({preventScroll: true});
+  pressed = false;
 });
 const cards = () => [...element.querySelectorAll('[data-item]')].filter((card) => card.getClientRects().length);
 element.addEventListener('click', (event) => {
   const link = event.target.closest('[data-go]');
   if (link) { trigger('link', {link: link.dataset.go}); return; }
   const more = event.target.closest('[data-more]');
-  if (more) { more.disabled = true; trigger('more', {k: Number(more.dataset.more)}); return; }
+  if (more) {
+    more.disabled = true;
+    trigger('more', {k: Number(more.dataset.more), fold: more.closest('[data-folded]').dataset.folded === '1'});
+    return;
+  }
+  const fold = event.target.closest('[data-fold]');
+  if (fold) {
+    fold.disabled = pressed = true;
+    trigger('more', {k: Number(fold.dataset.k), fold: fold.dataset.fold === '1'});
+    return;
+  }
   const alike = event.target.closest('[data-alike]');
   if (alike) {
-    const shut = alike.getAttribute('aria-expanded') !== 'true';
-    alike.setAttribute('aria-expanded', String(shut));
-    element.querySelectorAll(`[data-of="${alike.dataset.alike}"]`).forEach((one) => { one.hidden = !shut; });
+    if (!unfolded.delete(alike.dataset.alike)) unfolded.add(alike.dataset.alike);
+    unfold(alike);
     return;
   }
   const card = event.target.closest('[data-item]');
@@ -70,7 +92,8 @@ whileHere(document, 'keydown', (event) => {
   if (!key.startsWith('Arrow') || (target !== document.body && !element.contains(target))) return;
   const list = cards();
   if (!list.length) return;
-  const at = list.indexOf(document.activeElement);
+  // From the button that unfolds, as from the result that it belongs to.
+  const at = list.indexOf(document.activeElement.closest('.mm-listed')?.querySelector('[data-item]'));
   // Arrows scroll the page as ever until a result was gone to by → or ←.
   if (at < 0 && (key === 'ArrowUp' || key === 'ArrowDown') && scrollY > 0) return;
   const next = at < 0 ? list[0] : beside(list, at, key);

@@ -1,4 +1,4 @@
-"""What a search found, as it is shown: bars, what chance would find as well, clips of one film behind the best."""
+"""What a search found, as it is shown: bars, what chance would find as well, near copies behind the best of them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from mmretrieval import lexical
+from mmretrieval.copies import seen
 from mmretrieval.engine import DEPTH
-from mmretrieval.recipe import parse, with_stages
-from mmretrieval.types import Contribution, Hit, Item
+from mmretrieval.timing import in_words
+from mmretrieval.types import Contribution, Hit, Item, Run
 from page.notices import attempt, counted, escape, notice
 from page.query import links
 from page.query.asking import KIND_NAMES, Asked, query
 from page.query.links import FIRST, Link
+from page.search import folding, judged, saved
 from page.search.cards import STANDARDISED, Bar, Card, card, cut, grid, title
 
 if TYPE_CHECKING:
     from page.state import Page
 
-CUT_OFF = "cutoff:0.02"
 MIXED, FIRST_LOOK, LABEL_CHARS = 20, 12, 18
 # (words, what to avoid): each finds something in the sample library.
 EXAMPLES: tuple[tuple[str, str], ...] = (
@@ -54,12 +55,13 @@ class Results:
     said: str = ""
 
 
-def search(page: Page, wanted: Asked, recipe: str, k: int = FIRST, *, cut: bool = False) -> Results:
+def search(page: Page, wanted: Asked, recipe: str, k: int = FIRST, *, cut: bool = False, fold: bool = True) -> Results:
     """Asks the engine and draws what it finds; what cannot be asked comes back as words.
 
-    `cut` greys what chance would find as well, where the recipe's encoders can tell.
+    `cut` greys what chance would find as well, where the recipe's encoders can tell. `fold` puts what shows the same
+    behind the best of it; none is left out either way.
     """
-    outcome = attempt(lambda: _found(page, wanted, recipe, int(k), cut))
+    outcome = attempt(lambda: _found(page, wanted, Link(wanted, recipe, int(k), cut, fold)))
     return outcome.value if outcome.value is not None else Results(problem=outcome.problem)
 
 
@@ -69,50 +71,46 @@ def spoken(page: Page, wanted: Asked) -> str:
     return wanted.said({ident: title(item) for ident, item in found.items()})
 
 
-def with_cut_off(page: Page, recipe: str) -> str:
-    """The recipe with the usual cut-off, if it has none and one of its encoders gives one vector for each item."""
-    chosen = parse(recipe)
-    single = any(not lexical.is_lexical(e) and not page.library.card(e).multi for e in chosen.encoders)
-    return str(chosen) if chosen.cutoff or not single else str(with_stages(chosen, CUT_OFF))
-
-
-def _found(page: Page, wanted: Asked, recipe: str, k: int, cut: bool) -> Results:
+def _found(page: Page, wanted: Asked, link: Link) -> Results:
     if next(page.library.items(), None) is None:
         return Results(problem="The library is empty: add files or a folder in the Library tab, then search again.")
     asked = query(page, wanted)
-    run = page.engine.rank([asked], with_cut_off(page, recipe) if cut else recipe, k, explain=True)
+    recipe = judged.with_cut_off(page, link.recipe) if link.cut else link.recipe
+    run = page.engine.rank([asked], recipe, link.k, explain=True)
     hits = run.rankings[0].hits
     if not hits:
         return Results(problem=_nothing(wanted, run.recipe))
     items = page.library.items_by_id([hit.id for hit in hits])
-    link, said = Link(wanted, recipe, k, cut), spoken(page, wanted)
-    address = links.address(link)
+    said, address = spoken(page, wanted), links.address(link)
     line = (
         f'<div class="mm-summary"><strong>{counted(len(hits), "result")}</strong> for {escape(said)}'
-        f"<br><code>{escape(run.recipe)}</code> · {run.meta['seconds']:.2f} s{_scale(hits[0])}{_mix(items, hits)}</div>"
-        f"{_weak(hits, run.recipe)}{_elsewhere(page, replace(link, recipe=run.recipe), address)}"
+        f"<br><code>{escape(run.recipe)}</code> · {_took(run)}{_scale(hits[0])}{_mix(items, hits)}</div>"
+        f"{judged.told(page, asked, hits, run.recipe, wanted=link.cut)}"
+        f"{_elsewhere(page, replace(link, recipe=run.recipe), address)}"
+        f"{saved.results(page, said, run.recipe, items, hits)}"
     )
-    shown = grid(folded(items, hits), "Results")
-    drawn = f'<div data-query="{escape(links.address(replace(link, k=FIRST)))}">{shown}{_more(len(hits), k)}</div>'
+    shown = drawable(items, hits)
+    if link.fold:
+        shown = folding.folded(shown, items, seen(page.prints, [items[one.id] for one in shown]))
+    about = f'data-query="{escape(links.address(replace(link, k=FIRST, fold=True)))}" data-folded="{int(link.fold)}"'
+    switch, more = folding.switch(shown, link.k, link.fold), _more(len(hits), link.k)
+    drawn = f"<div {about}>{switch}{grid(shown, 'Results')}{more}</div>"
     return Results(line, drawn, {hit.id: hit for hit in hits}, address=address, said=said)
 
 
-def folded(items: Mapping[str, Item], hits: Sequence[Hit]) -> list[Card]:
-    """Cards of the hits that are still there, in order; clips of one film stand behind the best of them."""
+def drawable(items: Mapping[str, Item], hits: Sequence[Hit]) -> list[Card]:
+    """Cards of the hits that are still there, in order, each with its bars and with what chance says of it."""
     there = [hit for hit in hits if hit.id in items]
     tallest = _tallest(there)
     scores = [hit.score for hit in there]
-    groups: dict[str, list[Card]] = {}
+    some_judged = any(hit.chance is not None for hit in there)
+    shown = []
     for hit in there:
         item = items[hit.id]
-        shown = card(item, hit)
-        files = f"in {len(item.paths)} files" if len(item.paths) > 1 else ""
-        shown = replace(
-            shown, weak=hit.weak, bar=_height(hit.score, scores), brought=_bars(hit, tallest), mark=files, tone="same"
-        )
-        groups.setdefault(item.content_hash if item.kind == "video" else item.id, []).append(shown)
-    films = "More clips of the same film: show them or hide them"
-    return [replace(first, alike=tuple(rest), behind=films if rest else "") for first, *rest in groups.values()]
+        one = replace(card(item, hit), bar=_height(hit.score, scores), brought=_bars(hit, tallest), tone="same")
+        mark = f"in {len(item.paths)} files" if len(item.paths) > 1 else ""
+        shown.append(replace(one, mark=mark, weak=hit.weak, unjudged=some_judged and hit.chance is None))
+    return shown
 
 
 def _height(score: float, scores: Sequence[float]) -> float:
@@ -158,20 +156,6 @@ def _mix(items: Mapping[str, Item], hits: Sequence[Hit]) -> str:
     return f'<br><span class="mm-hint">First {len(first)}: {escape(", ".join(counts))}</span>' if counts else ""
 
 
-def _weak(hits: Sequence[Hit], recipe: str) -> str:
-    """How many hits are greyed and what that means; nothing without a cut-off, or where every hit is better."""
-    weak, cutoff = sum(hit.weak for hit in hits), parse(recipe).cutoff
-    if not weak or cutoff is None:
-        return ""
-    alone = weak == len(hits)
-    some = "All of these are" if alone else f"{weak} of these {len(hits)} {'is' if weak == 1 else 'are'}"
-    return notice(
-        f"{some} greyed, as no better than chance: a query that means nothing would score as high in more than "
-        f"{100 * cutoff.arguments[0]:g} % of cases."
-        + (" Probably the library has nothing of the kind." if alone else "")
-    )
-
-
 def _more(shown: int, k: int) -> str:
     if shown < k or k >= DEPTH:
         end = f"These are all {shown} that were found." if shown < k else f"A search looks {DEPTH} results deep."
@@ -186,10 +170,8 @@ def _elsewhere(page: Page, link: Link, address: str) -> str:
     notes = [f"Your picture{'s are' if uploads > 1 else ' is'} not in the link; in the others put its path."] * bool(
         uploads
     )
-    if link.asked.within:
-        notes.append("The command line cannot search among chosen items: that line searches everywhere.")
-        if len(link.asked.within) > links.MOST_AMONG:
-            notes.append(f"The link holds at most {links.MOST_AMONG} chosen items, and leaves these out.")
+    many = len(link.asked.within) > links.MOST_AMONG
+    notes += [f"The link holds at most {links.MOST_AMONG} chosen items, and leaves these out."] * many
     blocks = (
         ("link", "Link", f"?{address}"),
         ("command", "Command", links.command(link, library)),
@@ -202,7 +184,16 @@ def _elsewhere(page: Page, link: Link, address: str) -> str:
     )
     return (
         '<details class="mm-elsewhere"><summary>Share or repeat this search</summary>'
-        f"{notice(' '.join(notes))}{drawn}</details>"
+        f"{notice(' '.join(notes))}{drawn}{_chosen(link.asked) if many else ''}</details>"
+    )
+
+
+def _chosen(asked: Asked) -> str:
+    """The file that the command takes the chosen items from, to be saved."""
+    name = links.AMONG_FILE
+    return (
+        f'<p class="mm-hint">The command reads the {len(asked.within):,} chosen items from a file beside it: '
+        f'<a download="{name}" href="data:text/plain;charset=utf-8,{quote(links.among(asked))}">save {name}</a></p>'
     )
 
 
@@ -231,6 +222,12 @@ def _example(says: str, asked: Asked) -> str:
     return (
         f'<button type="button" class="mm-pill" data-go="{escape(links.address(Link(asked)))}">{escape(says)}</button>'
     )
+
+
+def _took(run: Run) -> str:
+    """How long it took, and behind that where the time went."""
+    said = escape(in_words(run.meta))
+    return f'<span class="mm-took" title="{said}">{run.meta["seconds"]:.2f} s</span>'
 
 
 def _scale(hit: Hit) -> str:

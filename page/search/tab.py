@@ -98,7 +98,7 @@ def _asking(page: Page, previews: parts.Previews) -> dict[str, Any]:
         with gr.Column(scale=1, min_width=280):
             shown = staging.chips(page.library.default_recipe)
             made["steps"] = gr.HTML(shown, elem_id="steps", js_on_load=staging.STAGES_JS)
-            made["stages"] = gr.HTML(staging.menu(page), elem_id="stages", js_on_load=staging.STAGES_JS)
+            made["stages"] = gr.HTML(staging.menu(page), elem_id="add-stage", js_on_load=staging.STAGES_JS)
     with gr.Accordion("Filters", open=False, elem_id="filters"):
         made["kinds"], made["conditions"], made["form"], made["write"] = filtering.build()
     return made
@@ -126,7 +126,7 @@ def build(page: Page) -> Tab:
     arrive, load = wire(handlers, on)
     wire_detail(handlers, on)
     panel.wire(page, below, on)
-    # Reasons belong to the results that they were asked of.
-    on.shown.change(lambda: "", outputs=[below.why], **FREE)
+    # Reasons belong to the results that they were asked of; more of the same results leave them.
+    on.shown.change(lambda k: "" if k <= FIRST else gr.skip(), [on.k], [below.why], **FREE)
     menus = [on.form.dated, on.form.key]
     return Tab(on.asked, on.recipe, on.words, arrive, load, (lambda: filtering.menus(page), menus))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
+from eval.saving import toolbar
 from ingest.workers import read
 from mmretrieval.geometry import Numbers
 from mmretrieval.library.contents import cut_of, original
@@ -18,8 +17,11 @@ from mmretrieval.recipe import parse
 from mmretrieval.types import Content, Item
 from mmretrieval.why import GRID, Falls, Finding, Moments, Regions, Why, Words, why
 from page.notices import attempt, escape, notice, table
+from page.provenance import about
 from page.query.asking import Asked, query
+from page.search import why_saved
 from page.search.cards import clock, title
+from page.search.results import spoken
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +55,15 @@ def _content(page: Page, item: Item, recipe: str) -> Content:
 
 def told(page: Page, ident: str, asked: Asked, recipe: str) -> str:
     """The whole answer as HTML; what went wrong as words."""
-    outcome = attempt(lambda: drawn(page.library.item(ident), found(page, ident, asked, recipe)))
+
+    def work() -> str:
+        item = page.library.item(ident)
+        chosen = str(parse(recipe))
+        answer = found(page, ident, asked, recipe)
+        said = about(page.library, chosen, query=spoken(page, asked), recipe=chosen, item=item.id)
+        return drawn(item, answer, said)
+
+    outcome = attempt(work)
     return outcome.value if outcome.value is not None else notice(outcome.problem, "warning")
 
 
@@ -84,9 +94,9 @@ def waiting(ident: str) -> str:
     )
 
 
-def drawn(item: Item, answer: Why) -> str:
-    """A section for all that was found."""
-    parts = [_one(item, finding) for finding in answer.findings]
+def drawn(item: Item, answer: Why, about: Mapping[str, object]) -> str:
+    """A section for all that was found; `about` is what saved numbers say of where they come from."""
+    parts = [_one(item, finding, about) for finding in answer.findings]
     notes = "".join(f'<p class="mm-hint">{escape(note)}</p>' for note in answer.notes)
     return (
         f'<section class="mm-why" data-about="{escape(item.id)}" aria-label="Why this result">'
@@ -94,16 +104,16 @@ def drawn(item: Item, answer: Why) -> str:
     )
 
 
-def _one(item: Item, finding: Finding) -> str:
+def _one(item: Item, finding: Finding, about: Mapping[str, object]) -> str:
     if isinstance(finding, Regions):
-        return _heat(item, finding)
-    return _marked(finding) if isinstance(finding, Words) else _frames(finding)
+        return _heat(item, finding, about)
+    return _marked(item, finding, about) if isinstance(finding, Words) else _frames(item, finding, about)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def _heat(item: Item, seen: Regions) -> str:
+def _heat(item: Item, seen: Regions, about: Mapping[str, object]) -> str:
     """The picture in grey under squares: teal where the hit rests, orange where hiding a place makes it better."""
     most = _most(seen)
     layers = [("all", "the whole query", seen.map())]
@@ -111,14 +121,15 @@ def _heat(item: Item, seen: Regions) -> str:
         layers += [(str(i), part, seen.map(i)) for i, part in enumerate(seen.parts)]
     width, height = seen.picture.size
     cells = "".join(_cells(key, values, most, hidden=key != "all") for key, _, values in layers)
-    about = f"Heat map over {title(item)}: {_said(seen)}"
+    label = f"Heat map over {title(item)}: {_said(seen)}"
+    offer = why_saved.regions(item, seen, layers, most, about)
     return (
-        f'<div class="mm-finding-why" data-name="why-{escape(item.id[:8])}"><p class="mm-sentence">{_said(seen)}</p>'
+        f'<div class="mm-finding-why"><p class="mm-sentence">{_said(seen)}</p>'
         f"{_choice(layers)}"
-        f'<div class="mm-heat" role="img" aria-label="{escape(about)}" style="aspect-ratio:{width}/{height};'
+        f'<div class="mm-heat" role="img" aria-label="{escape(label)}" style="aspect-ratio:{width}/{height};'
         f'max-width:min(100%, calc(24rem * {width / height:.4f}))"><img src="{_data(seen.picture)}" alt="">'
         f"{cells}</div>"
-        f"{_legend(most)}{_numbers(seen, layers)}</div>"
+        f"{_legend(most)}{toolbar(offer, _numbers(seen))}</div>"
     )
 
 
@@ -156,47 +167,26 @@ def _legend(most: float) -> str:
     )
 
 
-def _numbers(seen: Regions, layers: Sequence[tuple[str, str, Numbers]]) -> str:
+def _numbers(seen: Regions) -> str:
     heads = ["row", *(str(x + 1) for x in range(seen.grid[1]))]
     rows = [[y + 1, *(f"{value:+.3f}" for value in row)] for y, row in enumerate(seen.map())]
     caption = f"Fall of the score of {seen.source}, by row and column"
-    lines = [["part", "row", "column", "fall"]]
-    lines += [
-        [name, str(y + 1), str(x + 1), f"{value:.6f}"]
-        for _, name, values in layers
-        for (y, x), value in np.ndenumerate(values)
-    ]
-    picture = '<button type="button" class="mm-try" data-save="png">Save as PNG</button>'
-    return (
-        f"<details><summary>Numbers and files</summary>{table(caption, heads, rows, range(len(heads)))}"
-        f'<div class="mm-asks">{picture}{_file(lines)}</div></details>'
-    )
+    return table(caption, heads, rows, range(len(heads)))
 
 
 def _data(picture: Image) -> str:
+    """The picture as an address; as JPEG, which whatever opens a saved SVG can read."""
     small = picture.convert("RGB")
     small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     sink = io.BytesIO()
-    small.save(sink, "WEBP", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(sink.getvalue()).decode()}"
-
-
-def _file(lines: Sequence[Sequence[str]]) -> str:
-    sink = io.StringIO()
-    csv.writer(sink).writerows([[_plain(cell) for cell in line] for line in lines])
-    return f'<a class="mm-try" download="why.csv" href="data:text/csv;charset=utf-8,{quote(sink.getvalue())}">CSV</a>'
-
-
-def _plain(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    number = cell.lstrip("+-").replace(".", "", 1).isdigit()
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") and not number else cell
+    small.save(sink, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def _marked(read_: Words) -> str:
+def _marked(item: Item, read_: Words, about: Mapping[str, object]) -> str:
     """The text with its pieces marked as strongly as they count, and the strongest as a table."""
     most, at, out = _most(read_), 0, []
     for (start, end), value in zip(read_.spans, read_.total, strict=True):
@@ -214,11 +204,11 @@ def _marked(read_: Words) -> str:
         f'<p class="mm-words mm-marked">{"".join(out)}</p>'
         f'<div class="mm-legend"><span>−{most:.3f}</span><span class="mm-ramp" aria-hidden="true"></span>'
         f'<span>+{most:.3f}</span></div><p class="mm-hint">By how much the score falls when a {unit} is left out: teal '
-        f"carried the hit, orange spoke against it.</p>{_pieces(read_, unit)}</div>"
+        f"carried the hit, orange spoke against it.</p>{_pieces(item, read_, unit, about)}</div>"
     )
 
 
-def _pieces(read_: Words, unit: str) -> str:
+def _pieces(item: Item, read_: Words, unit: str, about: Mapping[str, object]) -> str:
     names = [" ".join(read_.text[start:end].split()) for start, end in read_.spans]
     order = sorted(range(len(names)), key=lambda i: -abs(read_.total[i]))
     several = len(read_.parts) > 1
@@ -228,18 +218,14 @@ def _pieces(read_: Words, unit: str) -> str:
         for i in order[:MOST_ROWS]
     ]
     caption = f"Fall of the score of {read_.source}, the strongest first"
-    lines = [[unit, "fall", *read_.parts]]
-    lines += [[names[i], f"{read_.total[i]:.6f}", *(f"{v:.6f}" for v in read_.falls[:, i])] for i in range(len(names))]
-    return (
-        f"<details><summary>Numbers and files</summary>{table(caption, heads, rows, range(1, len(heads)))}"
-        f'<div class="mm-asks">{_file(lines)}</div></details>'
-    )
+    offer = why_saved.words(item, read_, names, order, about)
+    return toolbar(offer, table(caption, heads, rows, range(1, len(heads))))
 
 
 # --- clips -----------------------------------------------------------------------------------------------------------
 
 
-def _frames(moments: Moments) -> str:
+def _frames(item: Item, moments: Moments, about: Mapping[str, object]) -> str:
     """The frames' scores as bars in the order of time; each goes to its moment in the player."""
     low, high = float(min(0.0, moments.total.min())), float(moments.total.max())
     room = (high - low) or 1.0
@@ -250,10 +236,12 @@ def _frames(moments: Moments) -> str:
         for time, value in zip(moments.times, moments.total, strict=True)
     )
     best = moments.times[int(moments.total.argmax())]
+    rows = [(clock(time), f"{value:.4f}") for time, value in zip(moments.times, moments.total, strict=True)]
+    numbers = table(f"Score of each frame by {moments.source}", ("time", "score"), rows, (1,))
     return (
         f'<div class="mm-finding-why"><p class="mm-sentence">Of the clip’s {len(moments.times)} frames the one at '
         f"{clock(best)} scores highest by <code>{escape(moments.source)}</code>: {high:.3f}.</p>"
-        f'<div class="mm-moments">{bars}</div></div>'
+        f'<div class="mm-moments">{bars}</div>{toolbar(why_saved.moments(item, moments, about), numbers)}</div>'
     )
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from eval import bench_map
 from eval.__main__ import app
-from eval.bench_page import BROWSERS
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no Chromium")
+@pytest.mark.usefixtures("chromium")
 def test_it_measures_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_map, "SECONDS", 0.5)
     done = CliRunner().invoke(app, ["bench", "map", "--items", "300", "--seed", "3", "--json"])

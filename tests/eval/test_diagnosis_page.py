@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from eval.diagnosis import Diagnosis
 from eval.diagnosis_page import ROWS, SHOWN, Face, page
 from eval.plots import table_of
+from eval.tables import file_name
 from mmretrieval.findings import Exhibit, Finding, Plot, Trace
 
 NASTY = '</script><script>alert("x")</script><img src=http://x onerror=alert(1)> & <b>'
@@ -130,16 +132,22 @@ def test_figures_are_data_that_draw_every_trace(parsed: Parsed) -> None:
 
 def test_every_plot_has_its_numbers_as_a_table_and_as_a_file(parsed: Parsed) -> None:
     found = diagnosis()
-    plots = [p for f in found.findings.values() for p in f.plots]
+    plots = [(d, p) for d, f in found.findings.items() for p in f.plots]
     links = [a for t, a in parsed.elements if t == "a" and "download" in a]
-    assert [a["download"] for a in links] == [f"{p.name}.csv" for p in plots]
-    for plot, link in zip(plots, links, strict=True):
+    names = [file_name(diagnostic, NASTY, plot.name) for diagnostic, plot in plots]
+    assert [a["download"] for a in links] == [f"{name}.csv" for name in names]
+    assert names[0].startswith("gap-script-script-alert-x-")
+    for (diagnostic, plot), link in zip(plots, links, strict=True):
         kind, data = str(link["href"]).split(",", 1)
-        assert kind == "data:text/csv;charset=utf-8;base64"
-        rows = list(csv.reader(io.StringIO(base64.b64decode(data).decode("utf-8"))))
+        assert kind == "data:text/csv;charset=utf-8"
+        rows = list(csv.reader(io.StringIO(unquote(data))))
         table = table_of(plot)
         assert len(rows) == len(table.rows) + 1
         assert [r[:3] for r in rows[1:]] == [["" if c is None else str(c) for c in r[:3]] for r in table.rows]
+        about = dict(zip(rows[0], rows[1], strict=True))
+        assert about["about diagnostic"] == diagnostic and about["about recipe"] == NASTY
+        assert about["about n"] == str(found.findings[diagnostic].basis["n"])
+    assert about["about versions"] == "numpy 9.9"
     assert f"{ROWS + 50} rows, of which the first {ROWS} are here" in parsed.words
     assert "1 values of 0 or less have no place on a logarithmic axis" in parsed.words
 
@@ -196,4 +204,29 @@ def test_a_browser_draws_all_plots_without_overlaps(
         assert box["x"]["top"] >= box["plot"]["bottom"] and box["y"]["right"] <= box["plot"]["left"]
         assert box["x"]["bottom"] <= box["place"]["bottom"] and box["y"]["left"] >= box["place"]["left"]
     assert visit.evaluate("document.documentElement.scrollWidth") <= width
+    visit.close()
+
+
+@pytest.mark.browser
+def test_a_browser_saves_every_plot_of_a_report(browser: Any, written: str, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(written, encoding="utf-8")
+    visit = browser.new_page()
+    visit.goto(file.as_uri())
+    figures = [json.loads(text) for a, text in Parsed(written).scripts if a.get("type") == "application/json"]
+    bars = visit.locator(".mm-saving").all()
+    assert len(bars) == len(figures) == 4
+    for bar, figure in zip(bars, figures, strict=True):
+        found = {}
+        for kind in ("svg", "png"):
+            with visit.expect_download() as coming:
+                bar.locator(f'[data-save="{kind}"]').click()
+            found[kind] = Path(coming.value.path()).read_bytes()
+        root = ElementTree.fromstring(found["svg"])
+        drawn = [one for one in root.iter() if "trace" in one.attrib.get("class", "").split()]
+        assert len(drawn) == len(figure["data"])
+        size = Image.open(io.BytesIO(found["png"])).size
+        assert size == (2 * int(root.attrib["width"]), 2 * int(root.attrib["height"]))
+    bars[0].locator('[data-save="table"]').click()
+    assert bars[0].locator("tbody tr").count() == len(table_of(diagnosis().findings["gap"].plots[0]).rows)
     visit.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,60 @@ def test_where_says_which_answers_count(library: Library) -> None:
     assert passing("has_text = false") == {"b_frames.mp4#t=0,8", "b_frames.mp4#t=8,12"}
     nothing = call(library, "--text", "whale", "--where", "year > 3000", "--recipe", "hashing")
     assert nothing.exit_code == 0 and "nothing was found: loosen --where" in nothing.stdout
+
+
+def test_within_says_which_items_are_ranked(library: Library, tmp_path: Path) -> None:
+    some = [by_caption(library, said).id for said in ("a blue whale", "the tall lighthouse", "a red fox")]
+    file = tmp_path / "chosen.txt"
+    file.write_text(f"{some[0]}\n\n item:{some[1]} \n{some[1]}\n")
+
+    def ranked(*within: object) -> set[str]:
+        return {hit["id"] for hit in told(library, "--text", "fox", "--recipe", "hashing", *within)["hits"]}
+
+    assert ranked("--within", some[0], "--within", f"item:{some[2]}") == {some[0], some[2]}
+    assert ranked("--within", file) == set(some[:2])
+    assert ranked("--within", file, "--within", some[2]) == set(some)
+    assert ranked("--within", file, "--where", "year >= 2002") == {some[1]}
+    both = told(library, "--text", "fox", "--recipe", "hashing", "--within", file)
+    assert both["within"] == sorted(some[:2]) and told(library, "--text", "fox")["within"] is None
+
+
+def test_items_that_are_gone_are_counted_and_the_others_ranked(library: Library) -> None:
+    here, gone = by_caption(library, "a red fox").id, "8f14e45f-ceea-467f-a9d5-0c1d5a3b9c11"
+    result = call(library, "--text", "fox", "--within", here, "--within", gone, "--recipe", "hashing")
+    assert result.exit_code == 0 and here in result.stdout
+    assert "1 of the 2 items of --within are not in this library" in result.stdout
+    nothing = call(library, "--text", "fox", "--within", gone, "--where", "year > 1", "--recipe", "hashing")
+    assert nothing.exit_code == 0 and "nothing was found: loosen --where or --within" in nothing.stdout
+
+
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        (None, "no item's id, and no file that can be read (No such file or directory)"),
+        (b"", "there is no id in it"),
+        (b"\n \n", "there is no id in it"),
+        (b"8f14e45f-ceea-467f-a9d5-0c1d5a3b9c11\n\nfox.png\n", "line 3, 'fox.png', is no item's id"),
+        (b"\xff\xfe\x00", "it is no text"),
+    ],
+)
+def test_what_names_no_items_says_why(library: Library, tmp_path: Path, held: bytes | None, says: str) -> None:
+    if held is not None:
+        (tmp_path / "chosen.txt").write_bytes(held)
+    result = call(library, "--text", "fox", "--within", tmp_path / "chosen.txt")
+    assert result.exit_code == 1 and says in " ".join(result.stderr.split()), result.output
+
+
+def test_the_time_of_each_stage_is_told(library: Library) -> None:
+    recipe = ("--text", "red fox", "--recipe", "hashing@text+bm25@text,rrf:60,cutoff:0.5")
+    found = told(library, *recipe)
+    names = [one["stage"] for one in found["stages"]]
+    wanted = ["encode hashing", "search hashing@text", "search bm25@text", "fuse rrf:60", "mark cutoff:0.5", "other"]
+    assert [name for name in names if name in wanted] == wanted
+    # Rounded: seconds to the tenth of a millisecond, stages to the thousandth.
+    assert sum(one["ms"] for one in found["stages"]) == pytest.approx(1000 * found["seconds"], abs=0.1)
+    (line,) = [line for line in call(library, *recipe).stdout.splitlines() if "encode hashing" in line]
+    assert re.fullmatch(r"[0-9.]+ s: ([^,]+ [0-9.,]+ ms, )+other [0-9.,]+ ms", line)
 
 
 def test_words_of_strangers_are_shown_as_they_are(library: Library) -> None:

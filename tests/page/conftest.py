@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 from PIL import Image, ImageDraw
 
 from ingest.pipeline import ingest
@@ -16,6 +17,7 @@ from mmretrieval.library import Library
 from mmretrieval.types import Item
 from page.search.tab import Results
 from page.state import Page
+from tests.page.serving import served
 
 ASSETS = Path(__file__).parent.parent / "assets"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} **bold** violet"
@@ -132,6 +134,25 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         yield folder
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a library that a module's tests may change, through the page at `address`."""
+    return make_library(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def address(library: Path) -> Iterator[str]:
+    """Where that library is served, by a process of its own."""
+    with served(library) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    """A program that speaks with that page."""
+    return Client(address, verbose=False, download_files=False)
 
 
 @pytest.fixture(scope="module")

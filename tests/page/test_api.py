@@ -6,7 +6,6 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,13 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from mmretrieval.recipe import SLOTS
-from tests.page.conftest import draw, make_library
-from tests.page.serving import served
+from tests.page.conftest import draw
 
 ENDPOINTS = {
     "search", "compare", "diagnose", "stages", "status", "failures", "duplicates", "near_duplicates", "add_folder",
     "add_file", "add_encoder", "retry", "stop", "remove", "fix", "judge", "judgements", "export", "blind_standing",
     "blind_choice", "map", "why",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_library(tmp_path_factory.mktemp("api"))
-
-
-@pytest.fixture(scope="module")
-def address(library: Path) -> Iterator[str]:
-    with served(library) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False, download_files=False)
 
 
 def ended(client: Client) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from gradio_client import Client
 
-from tests.page.conftest import HOSTILE, PICTURES, draw, make_library
-from tests.page.serving import served, visited
+from tests.page.conftest import HOSTILE, PICTURES, draw
+from tests.page.serving import visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000
@@ -20,18 +20,6 @@ IN_SIGHT = """() => {
   const box = document.querySelector('.mm-detail')?.getBoundingClientRect();
   return box && box.height > 0 && box.top >= 0 && box.top < innerHeight / 2;
 }"""
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library of this module's own: its tests add to it."""
-    return make_library(tmp_path_factory.mktemp("browser"))
-
-
-@pytest.fixture(scope="module")
-def address(library: Path) -> Iterator[str]:
-    with served(library) as address:
-        yield address
 
 
 @pytest.fixture
@@ -186,7 +174,7 @@ def test_a_slider_pushes_away_and_a_link_brings_all_of_it_back(visit: Any, brows
     assert captions(other) == found and other.locator("#summary strong").inner_text() == asked
     assert other.get_by_label("Weight of red").input_value() == "1.5"
     other.get_by_role("button", name="Filters").click()
-    assert other.get_by_label("pictures").is_checked()
+    assert other.get_by_label("pictures", exact=True).is_checked()
     assert other.locator("#conditions textarea").input_value() == "path = *red*"
     other.close()
     visit.go_back()

@@ -12,23 +12,11 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from mmretrieval.library.judgements import Judgements
-from tests.page.conftest import HOSTILE, make_library
+from tests.page.conftest import HOSTILE
 from tests.page.serving import served, visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library of this module's own: what is judged is kept with it."""
-    return make_library(tmp_path_factory.mktemp("browser-compare"))
-
-
-@pytest.fixture(scope="module")
-def address(library: Path) -> Iterator[str]:
-    with served(library) as address:
-        yield address
 
 
 @pytest.fixture

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eval import bench_map
-from tests.page.conftest import PICTURES, make_library
+from tests.page.conftest import make_library
 from tests.page.serving import served
 
 pytestmark = pytest.mark.browser
@@ -31,12 +29,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def drawing() -> Iterator[Any]:
+def drawing(chromium: str) -> Iterator[Any]:
     """A browser that has WebGL."""
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if executable is None:
-        pytest.skip("there is no Chromium")
-    with bench_map.browser(executable) as opened:
+    with bench_map.browser(chromium) as opened:
         yield opened
 
 
@@ -125,16 +120,6 @@ def test_colours_and_foreign_words(visit: Any) -> None:
     visit.locator(".mm-map-legend", has_text="words").wait_for()
 
 
-def test_downloads(visit: Any, tmp_path: Path) -> None:
-    heads = {"PNG": b"\x89PNG", "SVG": b"<svg", "CSV": b"item,vector,"}
-    for name, head in heads.items():
-        with visit.expect_download() as coming:
-            visit.locator(".mm-map-tool", has_text=name).click()
-        coming.value.save_as(tmp_path / name)
-        assert (tmp_path / name).read_bytes().startswith(head)
-    assert all(caption.encode() in (tmp_path / "CSV").read_bytes() for caption, *_ in list(PICTURES.values())[:5])
-
-
 def test_the_wheel_zooms_about_the_pointer_and_the_whole_map_comes_back(visit: Any) -> None:
     ranges = "() => { const {xaxis} = document.querySelector('.mm-map-plot')._fullLayout; return [...xaxis.range]; }"
     box = visit.locator(".mm-map-plot .nsewdrag").bounding_box()
@@ -164,3 +149,112 @@ def test_on_a_phone_nothing_is_wider_than_the_page(drawing: Any, address: str) -
     page.locator(".mm-map[data-drawn]").wait_for(timeout=PATIENCE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
+
+
+RANGES = """() => {
+  const {xaxis, yaxis} = document.querySelector('.mm-map-plot')._fullLayout;
+  return {x: [...xaxis.range], y: [...yaxis.range]};
+}"""
+
+
+class Fingers:
+    """Fingers on a screen, as the browser gets them from one."""
+
+    def __init__(self, page: Any) -> None:
+        self.session = page.context.new_cdp_session(page)
+
+    def _tell(self, kind: str, places: list[tuple[float, float]]) -> None:
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def drag(self, *ways: list[tuple[float, float]], steps: int = 8) -> None:
+        """Puts a finger down for each way, one after the other, moves them along together, and lifts them."""
+        for number in range(1, len(ways) + 1):
+            self._tell("touchStart", [way[0] for way in ways[:number]])
+        for leg in range(len(ways[0]) - 1):
+            for step in range(1, steps + 1):
+                at = [
+                    tuple(a + (b - a) * step / steps for a, b in zip(*way[leg : leg + 2], strict=True)) for way in ways
+                ]
+                self._tell("touchMove", at)
+        self._tell("touchEnd", [])
+
+
+@pytest.fixture
+def touched(drawing: Any, address: str) -> Iterator[Any]:
+    """The map on a telephone."""
+    context = drawing.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.goto(address)
+    there = page.get_by_role("tab", name="Map", exact=True).filter(visible=True)
+    there.or_(page.locator(".overflow-menu > button").filter(visible=True)).first.wait_for()
+    if not there.count():
+        page.locator(".overflow-menu > button").first.tap()
+        there = page.locator(".overflow-dropdown button").filter(has_text="Map")
+    there.first.tap()
+    page.locator(".mm-map[data-drawn]").wait_for()
+    page.locator(".mm-map-plot").scroll_into_view_if_needed()
+    yield page
+    context.close()
+    assert not broken
+
+
+def middle(page: Any) -> tuple[float, float]:
+    box = page.locator(".mm-map-plot .nsewdrag").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def rested(page: Any, before: dict[str, list[float]]) -> dict[str, list[float]]:
+    """The axes when the map has been drawn anew."""
+    page.wait_for_function(f"(was) => JSON.stringify(({RANGES})()) !== JSON.stringify(was)", arg=before)
+    page.locator(".mm-moving").wait_for(state="detached")
+    return dict(page.evaluate(RANGES))
+
+
+@pytest.mark.parametrize("mode", ["Move", "Lasso"])
+def test_two_fingers_zoom_about_their_middle_whatever_one_does(touched: Any, mode: str) -> None:
+    touched.get_by_role("button", name=mode, exact=True).tap()
+    x, y = middle(touched)
+    before = touched.evaluate(RANGES)
+    Fingers(touched).drag([(x - 40, y), (x - 80, y)], [(x + 40, y), (x + 80, y)])
+    after = rested(touched, before)
+    for axis in ("x", "y"):
+        width = before[axis][1] - before[axis][0]
+        assert after[axis][1] - after[axis][0] == pytest.approx(width / 2, rel=0.06)
+        assert sum(after[axis]) == pytest.approx(sum(before[axis]), abs=0.1 * width)
+    assert touched.evaluate("visualViewport.scale") == 1  # it is the map that grows, not the page
+    assert touched.locator("#map-among").is_hidden()  # and no lasso was begun
+
+
+def test_one_finger_moves_the_map_and_not_the_page(touched: Any) -> None:
+    x, y = middle(touched)
+    before, scrolled = touched.evaluate(RANGES), touched.evaluate("scrollY")
+    plot = touched.evaluate("document.querySelector('.mm-map-plot')._fullLayout.yaxis._length")
+    Fingers(touched).drag([(x, y), (x, y - 100)])
+    after = rested(touched, before)
+    height = before["y"][1] - before["y"][0]
+    assert before["y"][0] - after["y"][0] == pytest.approx(100 / plot * height, rel=0.1)
+    assert after["y"][1] - after["y"][0] == pytest.approx(height, rel=0.01)
+    assert after["x"] == pytest.approx(before["x"], abs=0.02 * (before["x"][1] - before["x"][0]))
+    assert touched.evaluate("scrollY") == scrolled
+
+
+def test_one_finger_draws_a_lasso(touched: Any) -> None:
+    touched.get_by_role("button", name="Lasso", exact=True).tap()
+    box = touched.locator(".mm-map-plot .nsewdrag").bounding_box()
+    left, top, right, bottom = box["x"] + 3, box["y"] + 3, box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
+    before = touched.evaluate(RANGES)
+    Fingers(touched).drag([(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 4)])
+    chosen = touched.locator("#map-chosen", has_text="items chosen")
+    chosen.wait_for()
+    assert chosen.inner_text().split()[0] == touched.locator(".mm-map").get_attribute("data-drawn")
+    assert touched.evaluate(RANGES) == before
+
+
+def test_a_tap_opens_the_point(touched: Any) -> None:
+    x, y = touched.evaluate(PLACES)[0]
+    touched.touchscreen.tap(x, y)
+    touched.get_by_role("region", name="Chosen point").wait_for()

@@ -6,6 +6,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,9 @@ from eval.reading import load
 from mmretrieval.errors import BadQuery, BadRecipe, RetrievalError, UnknownName
 from mmretrieval.library import Library
 from mmretrieval.library.judgements import Preference
+from mmretrieval.timing import Spent
 from mmretrieval.types import Hit
-from page.compare import blind, blind_panel, columns, judging, query_set
+from page.compare import blind, blind_panel, columns, judging, query_set, times
 from page.compare import tab as compare
 from page.compare.blind import Sitting, Tally, Turn, tally, wilson
 from page.query.asking import Asked, AskedPart, query
@@ -65,6 +67,58 @@ def test_lines_lead_from_an_items_row_to_its_row(page: Page) -> None:
         places = left.index(ident), right.index(ident)
         assert (float(start), float(end)) == (places[0] + 0.5, places[1] + 0.5)
         assert tone == ("level" if places[0] == places[1] else "across")
+
+
+def test_each_recipe_says_where_its_time_went(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = {TEXT: (("encode hashing", 30.0), ("search hashing@text", 10.0), ("other", 0.0))}
+    spent |= {PIXELS: (("encode hashing", 40.0), ("rerank gram:5", 1200.0), ("hash <b>", 2.5), ("other", 8.0))}
+    plain = columns.answers
+
+    def timed(*arguments: Any) -> list[columns.Answer]:
+        found = []
+        for answer, name in zip(plain(*arguments), (TEXT, PIXELS), strict=True):
+            assert [one["stage"] for one in answer.stages][-2:] == [f"search {name}", "other"]
+            stages: tuple[Spent, ...] = tuple({"stage": stage, "ms": ms} for stage, ms in spent[name])
+            seconds = sum(one["ms"] for one in stages) / 1000
+            found.append(replace(answer, stages=stages, seconds=seconds))
+        return found
+
+    monkeypatch.setattr(compare, "answers", timed)
+    shown = compare.compare(page, RED, (TEXT, PIXELS), 4).columns
+    bars = re.findall(r'<span class="mm-time" role="img" aria-label="([^"]+)"[^>]*>(.*?)</span>', shown)
+    widths = [[float(n) for n in re.findall(r"width:([\d.]+)%", drawn)] for _, drawn in bars]
+    # As wide as the slowest took long: 40 ms of 1,250.5.
+    assert widths == [pytest.approx([2.4, 0.8, 0], abs=0.01), pytest.approx([3.2, 95.96, 0.2, 0.64], abs=0.01)]
+    assert bars[0][0] == "0.040 s: encode hashing 30 ms, search hashing@text 10 ms, other 0.0 ms"
+    cells = [re.findall(r"<t[hd][^>]*>(?:<i [^>]*></i>)?(.*?)</t[hd]>", row) for row in shown.split("<tr>")[1:]]
+    assert cells[:7] == [
+        ["stage", "A", "B"],
+        ["encode hashing", "30 ms", "40 ms"],
+        ["search hashing@text", "10 ms", "—"],
+        ["rerank gram:5", "—", "1,200 ms"],
+        ["other", "0.0 ms", "8.0 ms"],
+        ["hash &lt;b&gt;", "—", "2.5 ms"],
+        ["in all", "40 ms", "1,250 ms"],
+    ]
+    assert "<b>rerank</b>" in shown and "<b>fuse</b>" not in shown
+
+
+def test_every_stage_of_a_search_has_a_colour_and_a_meaning(page: Page) -> None:
+    recipes = ("hashing,center,csls:3,gram:5,cutoff:0.1", "hashing@text+bm25,zscore", "hashing@visual,late")
+    verbs = set(times.STAGES)
+    for answer in compare.ranks(page, RED, recipes):
+        assert {one["stage"].partition(" ")[0] for one in answer.stages} <= verbs
+    explained = page.engine.rank([query(page, RED)], TEXT, explain=True)
+    assert "explain" in [one["stage"] for one in explained.meta["stages"]] and "explain" in verbs
+    style = (Path(times.__file__).parents[1] / "style.css").read_text()
+    assert all(f".mm-t-{tone} {{ --tone: " in style for tone, _ in times.STAGES.values())
+
+
+def test_a_blind_comparison_says_nothing_of_time(page: Page) -> None:
+    answered = compare.ranks(page, RED, (TEXT, PIXELS))
+    items = page.library.items_by_id([hit.id for answer in answered for hit in answer.hits])
+    assert "mm-time" in columns.drawn(items, answered, 4, {})
+    assert "mm-time" not in columns.drawn(items, answered, 4, {}, blind=True)
 
 
 LISTS = st.lists(st.permutations("abcdefgh").map(lambda p: p[:5]), min_size=2, max_size=4)

@@ -44,7 +44,7 @@ def asked(page: Page, **changed: Any) -> list[Task]:
     choice = Choice("library", "hashing@visual", "", "gap", 10_000, 0, "", False)._replace(**changed)
     found = diagnostics.tasks(page, choice)
     for task in found:
-        assert task.ended.wait(120), task.note
+        assert task.ended.wait(250), task.note
     return found
 
 
@@ -66,7 +66,7 @@ def test_each_diagnostic_says_something_with_plots_numbers_and_its_basis(page: P
 
 @pytest.mark.parametrize("name", ["gap", "hubness", "concepts", "capacity"])
 def test_the_dataset_is_diagnosed_with_its_own_queries(page: Page, name: str) -> None:
-    (task,) = asked(page, of="dataset", diagnostic=name, classes="shelf")
+    (task,) = asked(page, of="dataset", diagnostic=name, classes="shelf", seed=7)
     assert task.found is not None, task.problem
     assert "Measured on the dataset" in drawn([task])
     if name == "hubness":

@@ -76,7 +76,7 @@ def test_what_a_change_replaces_is_shown_and_an_older_report_is_shown_without(pa
     html = evaluating.shown(page, proof.found | {"rows": [instead, bare, *rest], "tried": tried})
     assert "<code>csls</code> instead of nnn:3:0.75 raises" in html and "without nnn:3:0.75 raises it" in html
     assert "<code></code>" not in html
-    assert html.count("without nnn:3:0.75<") == 2, "in both tables"
+    assert html.count("without nnn:3:0.75<") == 3, "in both tables, and in the numbers of the plot"
     key = html.split("finding/")[1].split("/")[0]
     (plot,) = page.findings.by_key(key).finding.plots
     assert plot.traces[0].x[:2] == ("csls instead of nnn:3:0.75", "without nnn:3:0.75")

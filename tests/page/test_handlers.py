@@ -278,28 +278,10 @@ def item(ident: str, kind: str = "image", content: str = "", paths: tuple[str, .
     return Item(ident, kind, content or ident, paths=paths, text=ident)
 
 
-def test_clips_of_one_film_stand_behind_the_best_and_nothing_else_does() -> None:
-    items = {
-        "a": item("a", "video", "film"),
-        "b": item("b"),
-        "c": item("c", "video", "film"),
-        "d": item("d", "document", "paper"),
-        "e": item("e", "document", "paper"),
-        "f": item("f", "video", "other"),
-    }
-    hits = [hit(name, rank, 1 - rank / 10) for rank, name in enumerate(items, 1)]
-    shown = results.folded(items, hits)
-    assert [card.id for card in shown] == ["a", "b", "d", "e", "f"]
-    assert [card.id for card in shown[0].alike] == ["c"]
-    drawn = cards.grid(shown, "Results")
-    assert drawn.count("data-item=") == len(items)
-    assert drawn.count(" hidden>") == 1 and "+1 of this film" in drawn
-
-
 def test_bars_are_as_long_as_what_they_say() -> None:
     brought = [Contribution("x@visual", ("“a”", "−“b”"), values) for values in ((0.6, -0.3), (0.3, 0.1))]
     items = {"a": item("a"), "b": item("b", paths=("b.png", "c.png"))}
-    first, second = results.folded(items, [hit("a", 1, 0.3, False, brought[0]), hit("b", 2, 0.15, True, brought[1])])
+    first, second = results.drawable(items, [hit("a", 1, 0.3, False, brought[0]), hit("b", 2, 0.15, True, brought[1])])
     assert [bar.length for bar in first.brought] == [1.0, 0.5] and [bar.away for bar in first.brought] == [False, True]
     assert "“a” brought: +0.600 (x@visual)" in first.brought[0].says
     assert (first.bar, second.bar) == (1.0, 0.5)
@@ -313,18 +295,6 @@ def test_scores_of_parts_that_do_not_add_up_are_named_so(page: Page) -> None:
     added = search.search(page, Asked.of("red car", avoid="table"), TEXT, 4)
     assert "(by itself)" not in added.cards and "brought:" in added.cards
     assert "mm-brought" not in search.search(page, Asked.of("red car"), TEXT, 4).cards
-
-
-def test_a_cut_off_is_put_on_where_it_can_be(page: Page) -> None:
-    assert results.with_cut_off(page, TEXT) == "hashing@text,sum,cutoff:0.02"
-    assert results.with_cut_off(page, f"{TEXT},cutoff:0.5") == "hashing@text,sum,cutoff:0.5"
-    assert "cutoff" not in results.with_cut_off(page, "bm25")
-    plain = search.search(page, Asked.of("red car"), TEXT, 8)
-    cut = search.search(page, Asked.of("red car"), TEXT, 8, cut=True)
-    assert list(plain.hits) == list(cut.hits)
-    weak = [h for h in cut.hits.values() if h.weak]
-    assert f"{len(weak)} of these 8" in cut.line and cut.cards.count("mm-weak") == len(weak) > 0
-    assert "greyed" not in plain.line
 
 
 def test_the_line_says_of_which_kinds_the_first_ones_are(page: Page) -> None:

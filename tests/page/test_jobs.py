@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 from ingest.pipeline import Event, ingest
 from ingest.walk import walk
-from mmretrieval.errors import RetrievalError
+from mmretrieval.errors import LibraryBusy, RetrievalError
+from mmretrieval.library import Library
 from page import jobs
 from page.jobs import Board, Job, Stopped
 from page.library import tab as library
+from page.prove import findings
 from page.state import Page
 from tests.page.conftest import draw
 
@@ -132,3 +135,39 @@ def test_what_was_stored_before_a_stop_stays_and_the_rest_comes_the_next_time(ow
 def test_nothing_to_stop_is_said(own: Page) -> None:
     with pytest.raises(RetrievalError, match="nothing is being ingested"):
         own.stop()
+
+
+def test_a_page_that_closes_ends_what_it_does_and_begins_nothing(
+    made: Path, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they start processes, and write, while the page's own process ends."""
+    begun, tick = threading.Semaphore(0), threading.Event()
+
+    def work(job: Job) -> str:
+        begun.release()
+        while True:
+            job.check()
+            tick.wait(0.01)
+
+    def look(_page: Page, _asked: findings.Wanted, say: Callable[[str], None]) -> None:
+        begun.release()
+        while True:
+            say("reading the dataset")
+            tick.wait(0.01)
+
+    monkeypatch.setattr(findings, "look", look)
+    page = Page(Library.open(made))
+    ended = [board.start("without end", work) for board in (page.board, page.proofs)]
+    tasks = [page.findings.ask(findings.wanted(page, "hashing@visual", name)) for name in ("gap", "hubness")]
+    assert all(begun.acquire(timeout=30) for _ in range(3)), "a job, a proof, and one of the diagnoses"
+    page.close()
+    assert [job.state for job in ended] == ["stopped"] * 2
+    assert [task.problem for task in tasks] == ["the page is closing: open it again"] * 2
+    for begins in (
+        lambda: page.add_folder(str(tmp_path)),
+        lambda: page.proofs.start("another", work),
+        lambda: page.readers,
+        lambda: page.findings.ask(tasks[0].wanted),
+    ):
+        with pytest.raises(LibraryBusy, match="closing"):
+            begins()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmretrieval.library import Library
 from page.compare import blind, judging
 from page.query.asking import Asked
 from page.state import Page
-from tests.page.conftest import draw, make_library
+from tests.page.conftest import draw
 from tests.page.serving import served
 
 LOOKING = {"judgements", "blind_standing", "map", "why"}
@@ -29,22 +28,6 @@ CHANGING: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 RECIPES = ("hashing@text,sum", "hashing@visual,sum")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_library(tmp_path_factory.mktemp("judging-api"))
-
-
-@pytest.fixture(scope="module")
-def address(library: Path) -> Iterator[str]:
-    with served(library) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False, download_files=False)
 
 
 def found(client: Client, words: str, k: int = 3) -> list[dict[str, Any]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +49,12 @@ ASKED = st.builds(
     st.lists(ITEMS, max_size=5).map(tuple),
 )
 LINKS = st.builds(
-    Link, ASKED, st.sampled_from(["", "lite@all", "lite@visual^2+bm25,rrf:60"]), st.integers(1, DEPTH), st.booleans()
+    Link,
+    ASKED,
+    st.sampled_from(["", "lite@all", "lite@visual^2+bm25,rrf:60"]),
+    st.integers(1, DEPTH),
+    st.booleans(),
+    st.booleans(),
 )
 
 
@@ -134,6 +143,30 @@ def test_the_command_finds_the_same(page: Page, number: int) -> None:
     assert ran.returncode == 0, ran.stderr
     found = [hit["id"] for hit in json.loads(ran.stdout.splitlines()[-1])["hits"]]
     assert found == _ids(page, asked, recipe, k)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_the_command_searches_among_the_same_items(
+    page: Page, few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some items by their ids; more than a line can hold from the file that the page offers beside it."""
+    if not few:
+        monkeypatch.setattr(links, "MOST_AMONG", 3)
+    some = tuple(item.id for item in page.library.items() if item.kind == "image")[1:6]
+    asked = Asked((AskedPart("words", "red"),), within=some)
+    wanted = _ids(page, asked, "hashing@text", 9)
+    assert set(wanted) == set(some) != {item.id for item in page.library.items()}
+    shown = results.search(page, asked, "hashing@text", 9).line
+    line = html.unescape(re.findall(r'<pre data-copied="command"[^>]*>(.*?)</pre>', shown)[0])
+    assert line.count("--within=") == (5 if few else 1)
+    saved = re.findall(r'<a download="([^"]+)" href="data:text/plain;charset=utf-8,([^"]*)"', shown)
+    assert len(saved) == (0 if few else 1)
+    for name, text in saved:
+        (tmp_path / name).write_text(unquote(text))
+    line, here = f"{line.replace('python', sys.executable, 1)} --json", os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(line, shell=True, cwd=tmp_path, env=here, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert [hit["id"] for hit in json.loads(ran.stdout.splitlines()[-1])["hits"]] == wanted
 
 
 @pytest.mark.parametrize("number", range(7))
