@@ -295,12 +295,12 @@ def tell(people: Console, found: Diagnosis, look: Look | None = None) -> None:
 
 
 def _tell_one(people: Console, name: str, finding: Finding, look: Look | None) -> None:
-    from eval.diagnosis import absent, measured_on
+    from eval.diagnosis import absent, below_chance, measured_on
 
     people.rule(Text(f" {name} ", style="bold"), align="left", characters="─")
     _paragraph(people, finding.sentence)
     _tell_numbers(people, finding)
-    for line in (*absent(finding), *finding.absent):
+    for line in (*below_chance(finding), *absent(finding), *finding.absent):
         _paragraph(people, line)
     _tell_items(people, finding, look)
     if finding.advice:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmretrieval.diagnostics import DIAGNOSTICS
+from mmretrieval.diagnostics.gap_words import CHANCE
 from mmretrieval.diagnostics.labels import Place, place
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError, pick
@@ -179,6 +180,12 @@ def absent(finding: Finding) -> tuple[str, ...]:
             why = place(finding.diagnostic, name, finding.basis).absent or "it could not be estimated from what is here"
             reasons.setdefault(why, []).append(name)
     return tuple(f"No value for {_few(names)}: {why}." for why, names in reasons.items())
+
+
+def below_chance(finding: Finding) -> tuple[str, ...]:
+    """Why numbers whose whole interval is below chance are no sign of anything, a sentence for each reason."""
+    low = (name for name, bounds in finding.intervals.items() if bounds[1] < CHANCE)
+    return tuple(dict.fromkeys(filter(None, (place(finding.diagnostic, n, finding.basis).below for n in low))))
 
 
 def _few(names: Sequence[str], most: int = 6) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval import plots
-from eval.diagnosis import Diagnosis, NumberTable, absent, column, facts, number_tables
+from eval.diagnosis import Diagnosis, NumberTable, absent, below_chance, column, facts, number_tables
 from eval.saving import SAVING_JS, Offer, toolbar
 from eval.tables import file_name, provenance
 from mmretrieval.diagnostics import DIAGNOSTICS
@@ -152,8 +152,9 @@ def _numbers(finding: Finding) -> str:
     """The tables of numbers, each value with its interval and each row with its key, and what has no value."""
     tables = [_number_table(table) for table in number_tables(finding, BESIDE)]
     rest = tables[NUMBERS:]
+    told = _told((*below_chance(finding), *absent(finding)))
     return (
-        f"{''.join(tables[:NUMBERS])}{_folded(len(rest), ''.join(rest))}{_told(absent(finding))}"
+        f"{''.join(tables[:NUMBERS])}{_folded(len(rest), ''.join(rest))}{told}"
         '<p class="hint">In brackets: 95 % intervals. A key in JSON begins with its column and ends with its row.</p>'
     )
 

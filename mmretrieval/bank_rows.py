@@ -13,7 +13,7 @@ from mmretrieval.part_rows import PartRows, part_rows
 from mmretrieval.recipe import Stage
 from mmretrieval.search import JOINT
 from mmretrieval.search.compose import read_together
-from mmretrieval.types import Array, Encoder, Modality, Query
+from mmretrieval.types import Array, Card, Encoder, Modality, Query
 
 _BANKS: dict[tuple[str, str, bool, str], PartRows] = {}
 _LOCK = threading.Lock()
@@ -24,7 +24,7 @@ def bank_rows(encoder: Encoder, bank: Bank, composer: Stage, beside: Encoder | N
 
     With `beside`, another encoder, only what both can read, each part by itself: part i of both is the same.
     """
-    joint = beside is None and composer.name == JOINT and encoder.card.joint
+    joint = beside is None and sets_together(encoder.card, composer)
     key = (encoder.card.space, bank.digest, joint, beside.card.space if beside else "")
     with _LOCK:
         if key not in _BANKS:
@@ -37,9 +37,14 @@ def bank_rows(encoder: Encoder, bank: Bank, composer: Stage, beside: Encoder | N
 
 def together(encoder: Encoder, queries: Sequence[Query], composer: Stage) -> Sequence[Query]:
     """The queries with words set into their pictures, where the encoder reads both and the composer asks for it."""
-    if composer.name == JOINT and encoder.card.joint:
+    if sets_together(encoder.card, composer):
         return [replace(query, parts=read_together(query.parts)) for query in queries]
     return queries
+
+
+def sets_together(card: Card, composer: Stage) -> bool:
+    """Whether words are set into pictures for an encoder: where it reads both, and the composer asks for it."""
+    return composer.name == JOINT and card.joint
 
 
 def _readable(encoder: Encoder, query: Query) -> bool:

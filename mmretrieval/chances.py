@@ -20,14 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.bank import null_bank, nulls
-from mmretrieval.bank_rows import bank_rows, together
+from mmretrieval.bank_rows import bank_rows, sets_together
 from mmretrieval.geometry import Numbers
 from mmretrieval.part_rows import PartRows
 from mmretrieval.posed import Posed, views_searched
 from mmretrieval.recipe import DEFAULT_COMPOSER, Recipe, Stage
 from mmretrieval.search import CUTOFFS
+from mmretrieval.search.compose import read_together
 from mmretrieval.spaces import Space, Spaces, near
-from mmretrieval.types import Array, Hit, Query, View
+from mmretrieval.types import Array, Card, Hit, Query, View
 
 # Null queries are scored against at most so many items, evenly spaced by id.
 ITEMS = 2_000
@@ -158,7 +159,7 @@ def cut_off(
         Searched(one.space, views, one.parts.one(place))
         for source in recipe.sources
         if isinstance((one := posed[source.encoder]).space, Space) and one.parts is not None
-        if not _reads_at_once(one.space, query, recipe) and (views := views_searched(one, source))
+        if not reads_at_once(one.space.encoder.card, query, recipe.composer) and (views := views_searched(one, source))
     ]
     found = chances.of(searched, recipe, [hit.id for hit in shown]) if searched else None
     if found is None:
@@ -171,8 +172,9 @@ def cut_off(
     )
 
 
-def _reads_at_once(space: Space, query: Query, recipe: Recipe) -> bool:
-    parts = together(space.encoder, [query], recipe.composer)[0].parts
+def reads_at_once(card: Card, query: Query, composer: Stage) -> bool:
+    """Whether an encoder reads words and a picture of the query as one, so that it judges nothing (see `cut_off`)."""
+    parts = read_together(query.parts) if sets_together(card, composer) else query.parts
     return any(part.content is not None and len(part.content.modalities) > 1 for part in parts)
 
 

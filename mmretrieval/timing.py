@@ -11,6 +11,9 @@ from typing import Any, TypedDict
 OTHER = "other"
 # Stages below so many milliseconds are told with `other`.
 TOLD = 0.1
+# By the first word of their names, the stages whose work is kept for the searches after this one: a model that was
+# loaded and what was fitted ("prepare"), what meaningless queries score ("scale").
+ONCE = ("prepare", "scale")
 
 
 class Spent(TypedDict):
@@ -69,6 +72,21 @@ def added(accounts: Sequence[Mapping[str, Any]]) -> Account:
     for spent in (one for account in accounts for one in account["stages"]):
         whole[spent["stage"]] = whole.get(spent["stage"], 0.0) + spent["ms"] / 1000
     return {"seconds": round(sum(account["seconds"] for account in accounts), 4), "stages": _listed(whole)}
+
+
+def apart(account: Mapping[str, Any]) -> tuple[Account, Account]:
+    """What of an account was made once and is kept (see ONCE), and what every such search takes; they add up to it.
+
+    The first has no `other`. Whoever finds the work done by somebody else before has little or nothing in it.
+    """
+    kept: list[Spent] = []
+    rest: list[Spent] = []
+    for one in account["stages"]:
+        (kept if one["stage"].partition(" ")[0] in ONCE else rest).append(one)
+    once = sum(one["ms"] for one in kept) / 1000
+    # What is rounded by itself can add up to a little more than the whole.
+    searching = max(account["seconds"] - once, 0.0)
+    return {"seconds": round(once, 4), "stages": kept}, {"seconds": round(searching, 4), "stages": rest}
 
 
 def in_words(account: Mapping[str, Any]) -> str:

@@ -71,7 +71,8 @@ def blocks(page: Page, *, agents: bool = False) -> gr.Blocks:
             return *(gr.Dropdown(choices=offered),) * 7, optional, gr.Dropdown(choices=diagnostics.classes(page))
 
         filled = [searched.recipe, *compared[:4], diagnosed.left, evaluated.recipe, diagnosed.right]
-        demo.load(**searched.load)
+        settle, load = searched.load
+        demo.load(**settle).then(**load)
         keys, dated = searched.look
         gr.on([demo.load, tab.select], keys, outputs=dated, **search.FREE)
         gr.on([demo.load, tab.select], menus, outputs=[*filled, diagnosed.classes], **search.FREE)

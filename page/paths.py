@@ -139,7 +139,10 @@ def _tops(folders: Iterable[str]) -> list[str]:
     """The topmost of the folders; of too many the folders above them."""
     tops = _outermost(folders)
     while len(tops) > MOST_FOLDERS:
-        tops = _outermost(str(PurePosixPath(top).parent) for top in tops)
+        deepest = max(top.count("/") for top in tops)
+        if deepest == 1:  # nothing stands above them but the root, which would hide nothing
+            break
+        tops = _outermost(str(PurePosixPath(top).parent) if top.count("/") == deepest else top for top in tops)
     return tops
 
 

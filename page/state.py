@@ -70,7 +70,7 @@ class Page:
         self.paths = Paths(self)
         self.dataset = dataset
         self.unload_after = unload_after
-        self.engine = Engine(self.library, strangers=not trusted)
+        self.engine = Engine(self.library, strangers=not self.tells_paths)
         # Ingests change the library; proofs work in a folder of their own, and may go on beside them.
         self.board, self.proofs = Board(), Board()
         self.findings = Findings(self)
@@ -201,7 +201,7 @@ class Page:
         for spec in chosen.encoders:
             self.library.card(spec)
         for stage in chosen.rerankers:
-            if not self.trusted and stage.model and not catalog.is_plain(stage.model):
+            if not self.tells_paths and stage.model and not catalog.is_plain(stage.model):
                 raise BadRecipe(f"{stage}: only models that the catalogue names can be used here, without options")
         return chosen
 

@@ -80,4 +80,6 @@ def test_its_outputs_are_saved_whole_and_small() -> None:
             assert output["output_type"] != "error"
             kinds |= set(output.get("data", {}))
     assert {"text/plain", "image/png"} <= kinds
+    said = "".join(str(output.get("text", "")) for cell in cells() for output in cell["outputs"])
+    assert "hits stand out" in said and "0.0000" not in said, "a chance is never 0"
     assert not re.search(r"/tmp/|/home/|/root/|[A-Z]:\\\\Users", text), "a path of somebody's machine"

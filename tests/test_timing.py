@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmretrieval.timing import Stopwatch, added, in_words, milliseconds
+from mmretrieval.timing import Stopwatch, added, apart, in_words, milliseconds
 
 
 class Clock:
@@ -108,6 +108,35 @@ def test_several_accounts_are_one() -> None:
         ("other", 200.0),
     ]
     assert added([]) == {"seconds": 0, "stages": [{"stage": "other", "ms": 0.0}]}
+
+
+def spent(**taken: float) -> list[dict[str, object]]:
+    return [{"stage": name.replace("_", " "), "ms": ms} for name, ms in taken.items()]
+
+
+def test_what_is_made_once_is_apart_from_what_every_search_takes() -> None:
+    cold = spent(prepare_lite=7483.0, encode_lite=90.0, search_lite=40.0, scale_lite=531.0, merge=3.0, other=20.0)
+    once, search = apart({"seconds": 8.167, "stages": cold, "recipe": "lite@all"})
+    assert once == {"seconds": 8.014, "stages": spent(prepare_lite=7483.0, scale_lite=531.0)}
+    assert search == {"seconds": 0.153, "stages": spent(encode_lite=90.0, search_lite=40.0, merge=3.0, other=20.0)}
+    both = added([once, search])
+    assert both["seconds"] == 8.167 and {one["stage"]: one["ms"] for one in both["stages"]} == {
+        one["stage"]: one["ms"] for one in cold
+    }
+
+
+def test_only_the_first_word_of_a_stage_says_that_it_is_made_once() -> None:
+    stages = spent(encode_prepare=5.0, scaled=6.0, rerank_scale=7.0, other=0.0)
+    assert apart({"seconds": 0.018, "stages": stages}) == (
+        {"seconds": 0, "stages": []},
+        {"seconds": 0.018, "stages": stages},
+    )
+
+
+def test_a_search_never_takes_less_than_nothing() -> None:
+    once, search = apart({"seconds": 0.0100, "stages": spent(prepare=10.049, other=0.0)})
+    assert (once["seconds"], search["seconds"]) == (0.01, 0.0)
+    assert apart({"seconds": 0.4, "stages": []})[1]["seconds"] == 0.4
 
 
 def test_in_words_what_is_short_is_told_with_the_rest() -> None:

@@ -15,6 +15,15 @@ Labels = tuple[str, str]
 SAME = 1e-6
 # What a classifier of two kinds has right that knows nothing.
 CHANCE = 0.5
+# Why it can have less right than chance.
+BELOW = (
+    "comes of means that were made equal over all items, held-out ones among them, so that what is left of one part "
+    "points away from the other's; it is no sign of a gap"
+)
+BELOW_CENTRED = (
+    f"Centred, a linear classifier gets less of the held-out vectors right than the 0.5 of chance. That {BELOW}. "
+    "The row below it leaves held-out pairs out of the means."
+)
 # Recall at 10 among fewer pairs than this says nothing.
 ENOUGH = 100
 STILL = "That the means lie apart does not say that retrieval suffers: only an evaluation does."
@@ -56,8 +65,7 @@ def _classified(numbers: Values, intervals: Intervals, name: str = "separability
         return f"a linear classifier cannot tell the kinds apart ({share} of held-out vectors right; 50 % is chance)"
     return (
         f"a linear classifier cannot tell the kinds apart: it is right for {share} of held-out vectors. That this is "
-        "less than the 50 % of chance comes of means that were made equal over all items, held-out ones among them, so "
-        "that what is left of one part points away from the other's; it is no sign of a gap"
+        f"less than the 50 % of chance {BELOW}"
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from mmretrieval.diagnostics.gap_words import BELOW_CENTRED
+
 # Patterns of the beginnings and the ends of names, each with what to call it; {side}, {view} and the like are filled.
 Named: TypeAlias = Mapping[str, str]
 VALUE = "value"
@@ -19,17 +21,18 @@ VALUE = "value"
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers that stand together: patterns of columns and of rows, and why one may have no value."""
+    """Numbers that stand together: patterns of columns and of rows, why one may be absent, or below chance."""
 
     title: str
     columns: Named
     rows: Named
     absent: Named = field(default_factory=dict)
+    below: Named = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a number stands: `prefix` + `suffix` is its name, `absent` why it may have no value, `order` of its row."""
+    """Where a number stands: `prefix` + `suffix` is its name, `order` its row's; `absent` and `below` as in Table."""
 
     table: str
     column: str
@@ -38,6 +41,7 @@ class Place:
     suffix: str
     absent: str = ""
     order: int = 0
+    below: str = ""
 
     @property
     def counts(self) -> bool:
@@ -73,6 +77,7 @@ GAP = (
             f"rank_{SIDE}": "singular values above 1 of {side} (count)",
         },
         {r"centered\..*": "of one kind, or both, nothing is left once its mean is taken off"},
+        {r"centered\.separability": BELOW_CENTRED},
     ),
     Table(
         "Both kinds moved along the gap",
@@ -358,8 +363,9 @@ def place(diagnostic: str, name: str, basis: Mapping[str, Any]) -> Place:
     for table, column, row, order, pattern in _patterns(diagnostic):
         if found := pattern.fullmatch(name):
             said = _words(basis, {k: v for k, v in found.groupdict().items() if k not in ("prefix", "suffix")})
-            why = next((text for absent, text in table.absent.items() if re.fullmatch(absent, name)), "")
-            return Place(table.title, said(column), found["prefix"], said(row), found["suffix"], why, order)
+            reasons = (table.absent, table.below)
+            why, below = (next((r for p, r in some.items() if re.fullmatch(p, name)), "") for some in reasons)
+            return Place(table.title, said(column), found["prefix"], said(row), found["suffix"], why, order, below)
     return Place("", VALUE, "", name.replace("_", " ").replace(".", ": "), name)
 
 

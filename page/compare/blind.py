@@ -14,7 +14,7 @@ from mmretrieval.errors import BadQuery, BadRecipe
 from mmretrieval.library.judgements import CHOICES, Choice, Preference
 from mmretrieval.recipe import parse
 from page.compare import judging, saved
-from page.compare.columns import Answer, answers, drawn, pictured
+from page.compare.columns import LETTERS, Answer, answers, drawn, pictured
 from page.compare.judging import JUDGE_JS
 from page.notices import counted, escape, notice, table
 from page.query.asking import Asked, query
@@ -22,6 +22,8 @@ from page.query.asking import Asked, query
 if TYPE_CHECKING:
     from page.state import Page
 
+# So many recipes are judged at once.
+MOST = 2
 Z = 1.959963984540054  # 95 % of a normal distribution lies within
 ASK = "Which list answers better? Left: ←, right: →, no difference: T. The recipes stay hidden until the end."
 BLIND_JS = (
@@ -68,7 +70,8 @@ class Turn:
 class Sitting:
     """One visitor's blind comparison: the recipes, all its turns in order, whose turn it is.
 
-    `same` counts the queries that were not asked because both lists begin alike.
+    `same` counts the queries that were not asked because both lists begin alike, `shown` the recipes that the tab
+    showed, of which the first two are judged.
     """
 
     run: str
@@ -77,6 +80,7 @@ class Sitting:
     turns: tuple[Turn, ...]
     place: int = 0
     same: int = 0
+    shown: int = MOST
 
     @property
     def over(self) -> bool:
@@ -103,6 +107,11 @@ class Tally:
     def decided(self) -> int:
         """The queries on which one was preferred."""
         return self.wins + self.losses
+
+    @property
+    def judged(self) -> int:
+        """The queries of which something was said, ties too."""
+        return self.decided + self.ties
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -141,9 +150,12 @@ def standing(page: Page, first: str, second: str) -> Tally:
 def begin(
     page: Page, names: Sequence[str], asked: Sequence[Asked], number: int, k: int, chance: random.Random | None = None
 ) -> Sitting:
-    """A sitting over `number` of the queries, drawn at random as the sides are. Raises RetrievalError if read-only."""
+    """A sitting of the first two of `names` over `number` of the queries, drawn at random as the sides are.
+
+    Raises RetrievalError if read-only.
+    """
     page.check_writable()
-    first, second = (str(page.permitted(name)) for name in names)
+    first, second = (str(page.permitted(name)) for name in names[:MOST])
     if first == second:
         raise BadRecipe(f"both recipes are {first}: choose two that differ")
     chance = chance or random.Random(secrets.randbits(64))
@@ -152,7 +164,7 @@ def begin(
     for one in drawn_queries:
         left, right = (first, second) if chance.random() < 0.5 else (second, first)
         turns.append(Turn(one, left, right))
-    return Sitting(secrets.token_hex(8), (first, second), k, tuple(turns))
+    return Sitting(secrets.token_hex(8), (first, second), k, tuple(turns), shown=len(names))
 
 
 def look(page: Page, sitting: Sitting) -> tuple[Sitting, list[Answer]]:
@@ -198,12 +210,21 @@ def asking(page: Page, sitting: Sitting, found: Sequence[Answer], spoken: str) -
         f'<button type="button" class="mm-try" data-choice="{choice}">{said}</button>'
         for choice, said in (("left", "← Left is better"), ("tie", "No difference (T)"), ("right", "Right is better →"))
     )
+    pair = " · A against B" if sitting.shown > MOST else ""
     grid = drawn(items, found, sitting.k, judging.grades(page, turn.asked), blind=True)
     return (
         f'<div data-turn="{sitting.token}"><p class="mm-summary"><strong>{sitting.place + 1} of '
-        f"{len(sitting.turns)}</strong> · {escape(spoken)}</p>{pictured(page, turn.asked)}"
+        f"{len(sitting.turns)}</strong>{pair} · {escape(spoken)}</p>{pictured(page, turn.asked)}"
         f'<div class="mm-choices" role="group" aria-label="Which list is better?">{buttons}</div>{grid}</div>'
     )
+
+
+def which(shown: int) -> str:
+    """Which two of the recipes that the tab shows are judged, where it shows more."""
+    if shown <= MOST:
+        return ""
+    others = " and ".join(LETTERS[MOST:shown])
+    return f"A against B: two recipes are judged blind; {others} {'is' if shown == 3 else 'are'} no part of it."
 
 
 def revealed(page: Page, sitting: Sitting) -> str:
@@ -211,7 +232,7 @@ def revealed(page: Page, sitting: Sitting) -> str:
     first, second = sitting.recipes
     done = [turn for turn in sitting.turns if turn.choice is not None]
     if not done:
-        told = "Nothing was chosen."
+        told = f"{which(sitting.shown)} Nothing was chosen.".lstrip()
         if sitting.same:
             told += f" Both recipes gave the same first {sitting.k} for {sitting.same} of the queries."
         return notice(told)
@@ -221,15 +242,17 @@ def revealed(page: Page, sitting: Sitting) -> str:
     rows = [(turn.asked.sentence, _winner(turn, turn.choice), turn.left, turn.right) for turn in done]
     chosen = saved.preferred(page, sitting, own, everything)
     more = ""
-    if everything.decided + everything.ties > own.decided + own.ties:
-        more = f'<p class="mm-summary">With all earlier sittings on these two: {verdict(everything)}</p>'
+    if everything.judged > own.judged:
+        pooled = "With all earlier sittings on these two, however long their lists"
+        more = f'<p class="mm-summary">{pooled}: {verdict(everything)}</p>'
     same = (
         f'<p class="mm-hint">{sitting.same} more not asked: both recipes gave the same first {sitting.k}.</p>'
         if sitting.same
         else ""
     )
+    said = f'{notice(which(sitting.shown))}<p class="mm-finding">{verdict(own)}</p>'
     return (
-        f'<div class="mm-found"><p class="mm-finding">{verdict(own)}</p>{more}{same}{chosen}'
+        f'<div class="mm-found">{said}{more}{same}{chosen}'
         f"{table('Who was who', ('query', 'better', 'left was', 'right was'), rows)}</div>"
     )
 

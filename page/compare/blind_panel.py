@@ -65,11 +65,15 @@ def _turn(page: Page, sitting: Sitting) -> Shown:
     return Shown(blind.asking(page, sitting, found, spoken), sitting)
 
 
-def build(page: Page, menus: Sequence[Any], text: Any) -> None:
-    """Lays out the panel for the first two menus' recipes, and wires it. `text` is where queries are pasted."""
+def build(page: Page, menus: Sequence[Any], shown: Any, text: Any) -> None:
+    """Lays out the panel for the first two menus' recipes, and wires it.
+
+    `shown` holds how many of the menus are shown; `text` is where queries are pasted.
+    """
     if page.read_only:
         gr.HTML(notice(READ_ONLY))
         return
+    pair = gr.HTML(elem_id="blind-pair")
     with gr.Row(elem_classes="mm-actions"):
         number = gr.Slider(FEW, MANY, USUAL, step=1, label="How many queries, drawn at random", min_width=200)
         k = gr.Slider(4, 20, 6, step=1, label="How long the lists are", min_width=200)
@@ -84,8 +88,8 @@ def build(page: Page, menus: Sequence[Any], text: Any) -> None:
         html = shown.html or gr.skip()
         return html, shown.sitting, notice(shown.problem, "warning"), "", gr.Button(visible=shown.sitting is not None)
 
-    def on_begin(text: str, number: int, k: int, *names: str) -> tuple[Any, ...]:
-        return drawn(begun(page, names, text, int(number), int(k)))
+    def on_begin(text: str, number: int, k: int, shown: int, *names: str) -> tuple[Any, ...]:
+        return drawn(begun(page, names[:shown], text, int(number), int(k)))
 
     def on_choose(sitting: Sitting | None, event: gr.EventData) -> tuple[Any, ...]:
         said = dict(event._data)
@@ -105,7 +109,8 @@ def build(page: Page, menus: Sequence[Any], text: Any) -> None:
 
     outputs = [panel, sitting, problem, judged, end]
     heavy: dict[str, Any] = {"concurrency_id": "encoder", "api_visibility": "private", "show_progress_on": panel}
-    go.click(on_begin, [text, number, k, *menus[:2]], outputs, **heavy)
+    go.click(on_begin, [text, number, k, shown, *menus], outputs, **heavy)
     panel.select(on_choose, [sitting], outputs, **heavy)
     panel.select(on_judge, [sitting], [judged], **FREE)
+    shown.change(lambda shown: notice(blind.which(shown)), [shown], [pair], **FREE)
     end.click(on_end, [sitting], outputs, **FREE)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from eval.agreement import PERSISTENCE, overlap, rank_biased_overlap
 from mmretrieval.engine import DEPTH
-from mmretrieval.timing import Spent
+from mmretrieval.timing import Account, Spent, apart
 from mmretrieval.types import Hit, Item, Query
 from page.compare import judging, times
 from page.notices import escape, notice, table
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LETTERS = ("A", "B", "C", "D")
 NAMES = ("compare-left", "compare-right", "compare-third", "compare-fourth")
 TRANSDUCTIVE = "transductive: an answer depends on the queries asked with it, and here there is only this one"
+TOOK = "from the query to the finished list, without what is loaded and fitted once"
 MOVED_SHOWN, MOST_PICTURED = 20, 6
 # More lines than this between two columns are no longer a picture of anything.
 MOST_LINES = 24
@@ -66,6 +67,11 @@ class Answer:
     def ids(self) -> list[str]:
         """The items in order."""
         return [hit.id for hit in self.hits]
+
+    @property
+    def spent(self) -> tuple[Account, Account]:
+        """What of the time was made once and is kept, and what every such search takes (see timing.apart)."""
+        return apart({"seconds": self.seconds, "stages": self.stages})
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,10 @@ def drawn(
     them.
     """
     places = [{hit.id: hit.rank for hit in answer.hits} for answer in given]
-    slowest = max((answer.seconds for answer in given), default=0.0)
+    spent = [answer.spent for answer in given]
+    slowest = max((search["seconds"] for _, search in spent), default=0.0)
+    # A longer line above one list makes room above all: rows stay beside each other.
+    room = " mm-readied" if not blind and any(times.readied(once) for once, _ in spent) else ""
     parts = []
     for number, answer in enumerate(given):
         if number and not blind:
@@ -203,14 +212,16 @@ def drawn(
             f'<section class="mm-column" id="{name}" aria-label="{label}">{head}'
             f'<div role="list">{cells}</div></section>'
         )
-    return f'<div class="mm-compared mm-of-{len(given)}{" mm-blind" if blind else ""}">{"".join(parts)}</div>'
+    return f'<div class="mm-compared mm-of-{len(given)}{" mm-blind" if blind else room}">{"".join(parts)}</div>'
 
 
 def _head(number: int, answer: Answer, slowest: float) -> str:
-    more = f' · <span class="mm-flag" title="{TRANSDUCTIVE}">transductive</span>' if answer.transductive else ""
+    once, search = answer.spent
+    more = f" {ready}" if (ready := times.readied(once)) else ""
+    more += f' · <span class="mm-flag" title="{TRANSDUCTIVE}">transductive</span>' if answer.transductive else ""
     return (
         f'<header><b>{LETTERS[number]}</b><span><code title="{escape(answer.recipe)}">{escape(answer.recipe)}</code>'
-        f'<small title="from the query to the finished list">{answer.seconds:.2f} s{more}</small>'
+        f'<small title="{TOOK}">{search["seconds"]:.2f} s{more}</small>'
         f"{times.bar(answer, slowest)}</span></header>"
     )
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery
 from mmretrieval.recipe import parse
+from mmretrieval.timing import Account, added, apart
 from page import arguments
+from page.compare import times
 from page.compare.columns import LETTERS, Agreement, agreements
 from page.notices import counted, escape
 from page.query.asking import Asked, AskedPart, query
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 FIRST = 10  # the k of overlap@k
 MOST_QUERIES, SHOWN, AT_ONCE = 1000, 100, 16
+BY_ITSELF = "Times a query leave out what is loaded and fitted once: the first recipe that needs it makes it for all."
 QUERY_SET_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-place]');
@@ -96,28 +99,31 @@ def _unheard(dataset: Dataset) -> str:
 
 def disagreement(
     page: Page, asked: Sequence[Asked], names: Sequence[str], done: Callable[[int], None] = lambda _: None
-) -> tuple[list[Row], list[float]]:
-    """Every query with how alike the recipes' lists are, the most different first; and each recipe's seconds in all.
+) -> tuple[list[Row], list[Account]]:
+    """Every query with how alike the recipes' lists are, the most different first; and where each recipe's time went.
 
     `done` hears how many queries have been asked so far.
     """
     lists: list[list[list[str]]] = [[] for _ in asked]
-    seconds = [0.0] * len(names)
+    spent = [added([]) for _ in names]
     at_once = len(asked) if any(parse(name).transductive for name in names) else AT_ONCE
     for start in range(0, len(asked), at_once):
         posed = [query(page, one) for one in asked[start : start + at_once]]
         for number, name in enumerate(names):
             run = page.engine.rank(posed, name, DEPTH)
-            seconds[number] += float(run.meta["seconds"])
+            spent[number] = added([spent[number], run.meta])
             for place, ranking in enumerate(run.rankings, start=start):
                 lists[place].append([hit.id for hit in ranking.hits])
         done(min(start + at_once, len(asked)))
     rows = [Row(one, tuple(agreements(held, FIRST))) for one, held in zip(asked, lists, strict=True)]
-    return sorted(rows, key=lambda row: (-row.apart, row.rank_biased)), seconds
+    return sorted(rows, key=lambda row: (-row.apart, row.rank_biased)), spent
 
 
-def drawn(rows: Sequence[Row], names: Sequence[str], seconds: Sequence[float], whence: str) -> str:
-    """The means of each pair, each recipe's time, and the queries; a query is a button that says its place."""
+def drawn(rows: Sequence[Row], names: Sequence[str], spent: Sequence[Account], whence: str) -> str:
+    """The means of each pair, each recipe's time, and the queries; a query is a button that says its place.
+
+    `spent` is each recipe's account over all the queries.
+    """
     pairs = list(combinations(range(len(names)), 2))
     means = []
     for number, (first, second) in enumerate(pairs):
@@ -127,18 +133,25 @@ def drawn(rows: Sequence[Row], names: Sequence[str], seconds: Sequence[float], w
             f"<li><strong>{LETTERS[first]} and {LETTERS[second]}</strong>: overlap@{FIRST} {mean:.2f}, "
             f"rank-biased overlap {deep:.2f}</li>"
         )
-    times = "".join(
-        f"<li><b>{letter}</b> <code>{escape(name)}</code> · {1000 * spent / len(rows):.0f} ms a query</li>"
-        for letter, name, spent in zip(LETTERS, names, seconds, strict=False)
+    taken = "".join(
+        f"<li><b>{letter}</b> <code>{escape(name)}</code> · {_each(account, len(rows))}</li>"
+        for letter, name, account in zip(LETTERS, names, spent, strict=False)
     )
-    apart = sum(row.apart > 0 for row in rows)
+    unlike = sum(row.apart > 0 for row in rows)
     counted_rows = f"{len(rows):,} {'query' if len(rows) == 1 else 'queries'}"
     return (
-        f'<p class="mm-summary">Over <strong>{counted_rows}</strong> {escape(whence)}: in {apart:,} of them the first '
-        f'{FIRST} are not the same.</p><ul class="mm-set">{times}</ul>'
+        f'<p class="mm-summary">Over <strong>{counted_rows}</strong> {escape(whence)}: in {unlike:,} of them the first '
+        f'{FIRST} are not the same.</p><ul class="mm-set">{taken}</ul>'
+        f'<p class="mm-hint">{BY_ITSELF} {times.WAITING}</p>'
         f'<p class="mm-summary">Means over the queries:</p><ul class="mm-set">{"".join(means)}</ul>'
         f"{_table(rows, pairs)}{_batch(names)}"
     )
+
+
+def _each(account: Account, number: int) -> str:
+    """The time of one of so many searches, and beside it what was made once for all of them."""
+    once, search = apart(account)
+    return " ".join(filter(None, (f"{1000 * search['seconds'] / number:.0f} ms a query", times.readied(once))))
 
 
 def _table(rows: Sequence[Row], pairs: Sequence[tuple[int, int]]) -> str:

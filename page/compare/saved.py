@@ -10,6 +10,7 @@ from eval.drawings import Bar, bars, columns, share
 from eval.saving import Offer, toolbar
 from eval.tables import Cell, Table, file_name
 from mmretrieval.types import Item
+from page.compare.times import readied
 from page.provenance import about
 from page.search.cards import title
 
@@ -64,7 +65,7 @@ def times(page: Page, said: str, given: Sequence[Answer]) -> str:
     if not rows:
         return ""
     drawing = [
-        Bar(one["stage"], one["ms"], f"{letter}  {answer.recipe}: {1000 * answer.seconds:.1f} ms" if place == 0 else "")
+        Bar(one["stage"], one["ms"], f"{letter}  {answer.recipe}: {_took(answer)}" if place == 0 else "")
         for letter, answer in zip(LETTERS, given, strict=False)
         for place, one in enumerate(answer.stages)
     ]
@@ -72,6 +73,11 @@ def times(page: Page, said: str, given: Sequence[Answer]) -> str:
     name = file_name("times", *(answer.recipe for answer in given), said)
     numbers = Table(("list", "recipe", "stage", "time (ms)"), rows).address(known)
     return toolbar(Offer(name, f"Time of each stage for {said}", known, bars(drawing, "time (ms)", ".1f"), numbers))
+
+
+def _took(answer: Answer) -> str:
+    once, search = answer.spent
+    return " ".join(filter(None, (f"{1000 * search['seconds']:.1f} ms", readied(once))))
 
 
 def query_set(page: Page, rows: Sequence[Row], names: Sequence[str], whence: str) -> str:
@@ -88,24 +94,32 @@ def query_set(page: Page, rows: Sequence[Row], names: Sequence[str], whence: str
 
 
 def preferred(page: Page, sitting: Sitting, found: Tally, everything: Tally) -> str:
-    """The win rate with its interval as a picture, and what was chosen for each query; of all sittings the sums."""
+    """The win rate with its interval as a picture, and as numbers; of all sittings on the two recipes the same numbers.
+
+    Each row says of how many judgements it is. Only this sitting has a k: earlier ones had lists of any length, which
+    judgements do not say.
+    """
     if not found.decided:
         return ""
     low, high = found.interval
     rate = found.wins / found.decided
     rows: list[tuple[Cell, ...]] = []
-    for which, one in (("this sitting", found), ("all sittings", everything)):
+    for which, one, k in (("this sitting", found, sitting.k), ("all sittings", everything, None)):
         bounds = one.interval if one.decided else (None, None)
         own = one.wins / one.decided if one.decided else None
-        rows.append((which, one.first, one.second, one.wins, one.losses, one.ties, own, *bounds))
-    heads = ("of", "first recipe", "second recipe", "first preferred", "second preferred", "ties",
-             "win rate of the first", "95 % interval (Wilson), low", "95 % interval (Wilson), high")  # fmt: skip
-    known = about(page.library, found.first, found.second, n=found.decided + found.ties, k=sitting.k)
+        counts = one.wins, one.losses, one.ties, one.judged
+        rows.append((which, one.first, one.second, *counts, own, *bounds, k))
+    heads = ("of", "first recipe", "second recipe", "first preferred", "second preferred", "ties", "judgements",
+             "win rate of the first", "95 % interval (Wilson), low", "95 % interval (Wilson), high",
+             "length of the lists (k)")  # fmt: skip
+    shared = about(page.library, found.first, found.second)
+    # The picture is of this sitting alone.
+    known = about(page.library, found.first, found.second, n=found.judged, k=sitting.k)
     names = file_name("win-rate", found.first, found.second)
     named = f"How often {found.first} was preferred, of {found.decided} decided queries: {rate:.0%}"
     picture = share(rate, low, high, found.second, found.first)
     return f'<div class="mm-drawing">{picture}</div>' + toolbar(
-        Offer(names, named, known, picture, Table(heads, tuple(rows)).address(known))
+        Offer(names, named, known, picture, Table(heads, tuple(rows)).address(shared))
     )
 
 

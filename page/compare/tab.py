@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from mmretrieval.engine import DEPTH
+from mmretrieval.errors import BadQuery
 from page.compare import blind_panel, columns, judging, query_set, saved, times
 from page.compare.columns import LETTERS, Answer, agreements, answers
 from page.notices import attempt, escape, notice
@@ -153,7 +154,7 @@ def build(page: Page, searched: search.Tab) -> Tab:
         with gr.Tab("Many queries", id="set"):
             listed = _set(page)
         with gr.Tab("Blind", id="blind"):
-            blind_panel.build(page, menus.recipes, queries_box(page, "blind-queries"))
+            blind_panel.build(page, menus.recipes, menus.number, queries_box(page, "blind-queries"))
     if not page.read_only:
         _export(page)
     asking = _wire(page, menus, one, searched)
@@ -306,11 +307,13 @@ def _wire_set(page: Page, menus: Menus, one: One, listed: Listed, ways: Any, ask
         names = rest[:number]
 
         def work() -> tuple[str, tuple[Asked, ...]]:
+            if not all(names):
+                raise BadQuery("choose a recipe for each column first, or take the last away")
             asked, whence = query_set.chosen(page, text)
             told = lambda done: progress((done, len(asked)), desc="queries")  # noqa: E731
-            rows, seconds = query_set.disagreement(page, asked, names, told)
+            rows, spent = query_set.disagreement(page, asked, names, told)
             files = saved.query_set(page, rows, names, whence)
-            drawn = query_set.drawn(rows, names, seconds, whence) + files
+            drawn = query_set.drawn(rows, names, spent, whence) + files
             return drawn, tuple(row.asked for row in rows)
 
         outcome = attempt(work)

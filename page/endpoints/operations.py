@@ -84,7 +84,9 @@ def _searching(page: Page) -> None:
             wanted = called.with_picture(wanted, picture, picture_weight)
             places = arguments.whole(k, "k", 1, DEPTH)
             chosen = called.recipe(page, recipe)
-            run = page.engine.rank([called.queried(page, wanted)], chosen, places, explain=explain is True)
+            run = page.engine.rank(
+                [called.queried(page, wanted)], chosen, places, explain=arguments.yes(explain, "explain")
+            )
             hits = run.rankings[0].hits
             items = page.library.items_by_id([hit.id for hit in hits])
             found = [_hit(hit, items[hit.id]) for hit in hits if hit.id in items]
@@ -170,7 +172,9 @@ def _explaining(page: Page) -> None:
         """
 
         def work() -> dict[str, Any]:
-            task = page.findings.ask(findings.wanted(page, recipe, diagnostic, sample, seed, of, classes, umap is True))
+            task = page.findings.ask(
+                findings.wanted(page, recipe, diagnostic, sample, seed, of, classes, arguments.yes(umap, "umap"))
+            )
             task.ended.wait()
             if task.found is None:
                 raise RetrievalError(task.problem)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.drawings import shares
+from eval.judging import MARK
 from eval.saving import Offer, toolbar
 from eval.tables import Table
 from mmretrieval.library import Library
+from page.compare.judging import EXPORTS
 from page.notices import escape
 
 # The unit in which a file system says how many blocks a file takes.
@@ -26,8 +28,17 @@ KNOWN = {
     "evaluation": ("evaluation", "the dataset's own library and the reports of proofs", True),
     "uploads": ("uploaded files", "what visitors added: the only copy of it that this page knows", False),
     "judgements": ("judgements", "what people said of results", False),
+    EXPORTS: (
+        "exported judgements",
+        "judgements as datasets, each as they were when it was exported; a new export has those of now",
+        False,
+    ),
     "ledger": ("ledger", "names, captions, metadata and reasons of failures", False),
-    "settings": ("settings", "library.toml and the lock of whoever writes", False),
+    "settings": (
+        "settings",
+        "library.toml, the lock of whoever writes, and the note of an evaluation that made the library",
+        False,
+    ),
     "other": ("other files", "not made by this project", False),
 }
 RECIPES = (
@@ -37,7 +48,7 @@ RECIPES = (
 )
 HEADS = ("part", "on disk", "share", "can be made again", "what it is")
 NUMBER = ' class="mm-number"'
-NAMED = {"library.toml": "settings", "writer.lock": "settings", ".library.toml.tmp": "settings"}
+NAMED = {"library.toml": "settings", "writer.lock": "settings", ".library.toml.tmp": "settings", MARK: "settings"}
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Maps:
     def engine(self) -> Engine:
         """An engine that scores every item, whatever indexes there are."""
         if self._engine is None:
-            self._engine = Engine(self._page.library, exact=True, strangers=not self._page.trusted)
+            self._engine = Engine(self._page.library, exact=True, strangers=not self._page.tells_paths)
         return self._engine
 
     # --- planes ------------------------------------------------------------------------------------------------------

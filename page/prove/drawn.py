@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eval import plots
-from eval.diagnosis import NumberTable, absent, column, facts, number_tables
+from eval.diagnosis import NumberTable, absent, below_chance, column, facts, number_tables
 from eval.diagnosis_page import Face
 from eval.saving import Offer, toolbar
 from eval.tables import Cell, Table, file_name
@@ -170,7 +170,9 @@ def _numbers(founds: Sequence[Found]) -> str:
             for side, found in zip(SIDES, founds, strict=True)
             for said in absent(found.finding)
         ]
-    hints = "".join(f'<p class="mm-hint">{escape(said)}</p>' for said in ("In brackets: 95 % intervals.", *unsaid))
+    below = dict.fromkeys(said for found in founds for said in below_chance(found.finding))
+    said_under = ("In brackets: 95 % intervals.", *below, *unsaid)
+    hints = "".join(f'<p class="mm-hint">{escape(said)}</p>' for said in said_under)
     files = toolbar(_numbers_offer(founds))
     return f'<section class="mm-cell mm-numbers"><h3>Numbers</h3>{"".join(tables)}{hints}{files}</section>'
 

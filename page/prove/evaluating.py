@@ -25,7 +25,7 @@ from mmretrieval.errors import DatasetError, RetrievalError, pick
 from mmretrieval.findings import Finding, Plot, Trace
 from page import arguments
 from page.jobs import Job
-from page.notices import escape, notice, table
+from page.notices import counted, escape, notice, table
 from page.prove.drawn import saved
 from page.prove.findings import MOST_SEED, WITH_DATASET, Found, Wanted
 from page.state import ROOT
@@ -183,7 +183,7 @@ def shown(page: Page, record: Mapping[str, Any]) -> str:
         f"test, after Holm; smallest: the effect below which this many queries would have shown nothing; ms: a query "
         f"beside embedding it; bytes: an item’s vector. {TRANSDUCTIVE if _any_transductive(rows) else ''}</p>"
         f"{_files(record)}</section>"
-        f"</div><details><summary>What was tried on the other half: {len(record['tried'])} changes</summary>"
+        f"</div><details><summary>What was tried on the other half: {counted(len(record['tried']), 'change')}</summary>"
         f"{_tried(record)}</details></div>"
     )
 

@@ -22,7 +22,8 @@ KIND_NAMES = {"image": "picture", "video": "clip", "document": "page", "text": "
 QUERY_ID = "this query"
 MOST_WEIGHT = 2.0
 MOST_PARTS = 64
-MOST_CHARS = 20_000
+# Of all words together, and of uploaded pictures: one query must not keep everybody else waiting.
+MOST_CHARS, MOST_PICTURES = 20_000, 16
 AVOIDED = 0.5
 PartKind = Literal["words", "picture", "item"]
 PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
@@ -125,8 +126,10 @@ def query(page: Page, asked: Asked) -> Query:
     if len(asked.parts) > MOST_PARTS:
         raise BadQuery(f"the query has {len(asked.parts)} parts, at most {MOST_PARTS} are taken: leave some out")
     heard = [part for part in asked.parts if part.weight]
-    if (longest := max((len(part.value) for part in heard), default=0)) > MOST_CHARS:
-        raise BadQuery(f"a part of the query has {longest:,} characters, at most {MOST_CHARS:,} are read: shorten it")
+    if (written := sum(len(part.value) for part in heard if part.kind == "words")) > MOST_CHARS:
+        raise BadQuery(f"the query has {written:,} characters, at most {MOST_CHARS:,} are read: shorten it")
+    if (pictures := sum(part.kind == "picture" for part in heard)) > MOST_PICTURES:
+        raise BadQuery(f"the query has {pictures} uploaded pictures, at most {MOST_PICTURES} are read: leave some out")
     if not heard:
         raise BadQuery("every part of the query has weight 0: give at least one of them another weight")
     made = [_part(page, part) for part in heard]

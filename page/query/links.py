@@ -125,6 +125,7 @@ def notebook(link: Link, library: str) -> str:
     parts = "".join(f"\n    {one!r}," for one in given(asked))
     return "\n".join(
         [
+            "# Run it from the checkout's root: in `python -c` or `python -`, or saved, as `PYTHONPATH=. python FILE`.",
             "from eval.search import asked",
             *(["from mmretrieval.conditions import restriction"] if "restriction" in details[0] else []),
             "from mmretrieval.engine import Engine",

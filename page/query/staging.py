@@ -99,7 +99,7 @@ def _models(page: Page, stage: Described) -> Sequence[str] | None:
     if stage.name in ROW_BY_ROW:
         found = [encoder for encoder in library.encoders if library.card(encoder).multi]
     elif stage.name in READERS:
-        found = [name for name in catalog.rerankers() if page.trusted or catalog.is_plain(name)]
+        found = [name for name in catalog.rerankers() if page.tells_paths or catalog.is_plain(name)]
     else:
         found = list(library.encoders) if len(library.encoders) > 1 else []
     return found or None

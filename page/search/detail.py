@@ -94,7 +94,7 @@ def detail(page: Page, item: Item, hit: Hit | None = None, hits: Mapping[str, Hi
     ]
     if hit is not None:
         parts += [_trail(hit.trail), saved.trail(page, item, hit.trail)]
-        parts += [*map(contributed, hit.contributions), saved.contributions(page, item, hit.contributions)]
+        parts += [*map(contributed, hit.contributions), saved.contributions(page, item, hit)]
     return "".join(parts) + "</div>"
 
 

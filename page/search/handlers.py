@@ -26,6 +26,7 @@ FREE: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", 
 NOTHING_YET = "nothing to look for yet: write some words, add a picture, or take a result as the query"
 LOST = "This link had {} uploaded picture{}, which an address cannot hold: add {} again."
 BEYOND = "This link had {:,} chosen items, more than an address holds: choose them again."
+SEND_JS = "(words) => ['', words]"
 Outputs = tuple[Any, ...]
 
 
@@ -37,6 +38,7 @@ class Widgets(NamedTuple):
     hits: Any
     chosen: Any
     came: Any
+    sent: Any
     words: Any
     picture: Any
     go: Any
@@ -95,7 +97,7 @@ class Handlers:
         """The search for a query; of none, the first look. What went wrong is said in place of results."""
         if not asked.parts:
             row = parts.row(self.previews, asked, "")
-            return asked, FIRST, row, "", *results.first_look(self.page), {}, gr.Column(visible=False)
+            return asked, FIRST, row, "", *results.first_look(self.page, asked), {}, gr.Column(visible=False)
         read = results.search(self.page, asked, recipe or "", k, cut=bool(cut), fold=fold)
         row = parts.row(self.previews, asked, None if read.problem else read.address, read.said)
         told = notice(read.problem, "warning")
@@ -111,11 +113,11 @@ class Handlers:
         return self.shown(outcome.value, recipe, cut)
 
     def words(self, typed: str | None, *values: Any) -> Outputs:
-        """Typed words become a part; gives the emptied box first."""
+        """Typed words become a part."""
         after = self.told(lambda asked: parts.added(asked, parts.heard(typed or "")), *values)
         if isinstance(after[0], Asked) and not after[0].parts:
             after = (*after[:3], notice(f"There is {NOTHING_YET}.", "warning"), *after[4:])
-        return "", *after
+        return after
 
     def picture(self, path: str | None, *values: Any) -> Outputs:
         """An upload becomes a part; gives the emptied box first."""
@@ -124,8 +126,9 @@ class Handlers:
         return None, *self.told(lambda asked: parts.added(asked, AskedPart("picture", path)), *values)
 
     def again(self, *values: Any) -> Outputs:
-        """The same query under another recipe or filter; nothing before something was asked."""
-        return self.told(lambda asked: asked, *values) if values[0].parts else SKIPPED
+        """The same query under another recipe or filter. Of none, the first look: a server that has lost what a visitor
+        asked leaves nothing on the screen that was never searched so."""
+        return self.told(lambda asked: asked, *values)
 
     def link(self, text: object) -> Outputs:
         """The search that an address holds, and the widgets that it sets (`Widgets.held`)."""
@@ -138,6 +141,12 @@ class Handlers:
         said += [BEYOND.format(link.beyond)] if link.beyond else []
         found[3] = notice("\n".join(filter(None, said)), "warning") + found[3]
         return *found, list(link.asked.kinds), link.asked.conditions, recipe, link.cut
+
+    def settle(self, text: object) -> Outputs:
+        """The widgets that an address sets (`Widgets.held`), at once: what is asked meanwhile is asked under these."""
+        link = attempt(lambda: links.parse(text)).value or Link()
+        recipe = link.recipe or self.page.library.default_recipe
+        return list(link.asked.kinds), link.asked.conditions, recipe, link.cut
 
     def arrive(self, asked: Asked, recipe: str, cut: bool) -> Outputs:
         """The search for what another tab has put into the State, and the filters that it has."""
@@ -166,15 +175,19 @@ class Handlers:
         return (gr.skip() if outcome.value is None else outcome.value), notice(outcome.problem, "warning")
 
 
-def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Wires what makes a search: gives the events for other tabs (`arrive`) and for a visit (`load`)."""
+def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any], dict[str, Any]]]:
+    """Wires what makes a search: gives the events for other tabs (`arrive`), and the two of a visit (`load`)."""
     heavy: dict[str, Any] = {"concurrency_id": "encoder", "api_visibility": "private", "show_progress_on": on.shown}
+    many: dict[str, Any] = {"trigger_mode": "multiple"}
 
     def on_part(event: gr.EventData, *values: Any) -> Outputs:
         return do.told(lambda asked: parts.changed(asked, dict(event._data)), *values)
 
     def on_more(event: gr.EventData, *values: Any) -> Outputs:
         return do.more(dict(event._data), *values)
+
+    def on_settle(event: gr.EventData) -> Outputs:
+        return do.settle(event._data.get("link"))
 
     def on_link(event: gr.EventData) -> Outputs:
         return do.link(event._data.get("link"))
@@ -183,12 +196,16 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], dict[str, Any]]:
         return do.stage(dict(event._data), recipe)
 
     again: dict[str, Any] = {"fn": do.again, "inputs": on.given, "outputs": on.found, **heavy}
-    gr.on([on.go.click, on.words.submit], do.words, [on.words, *on.given], [on.words, *on.found], **heavy)
+    # The box is emptied before anything is asked, so that the next words can be typed and sent while these are looked
+    # for; each sending waits for its turn.
+    sending = gr.on([on.go.click, on.words.submit], None, [on.words], [on.words, on.sent], js=SEND_JS, **FREE, **many)
+    sending.then(do.words, [on.sent, *on.given], on.found, **heavy, **many)
     gr.on([on.recipe.input, on.cut.input, on.kinds.input, on.conditions.submit], **again)
     on.picture.change(do.picture, [on.picture, *on.given], [on.picture, *on.found], **heavy)
     on.row.part(on_part, on.given, on.found, **heavy)
     on.shown.more(on_more, on.given[:3], on.found, **heavy)
     for source in (on.row, on.past, on.shown):
+        source.link(on_settle, None, on.held, **FREE)
         source.link(on_link, None, [*on.found, *on.held], **heavy)
     on.clear.click(do.clear, None, [on.words, *on.found, *on.held], **FREE)
     on.recipe.change(staging.chips, [on.recipe], [on.steps], **FREE)
@@ -196,8 +213,9 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], dict[str, Any]]:
         source.stage(on_stage, [on.recipe], [on.recipe, on.problem], **FREE).then(**again)
     on.write.click(do.written, [on.conditions, *on.form], [on.conditions, on.problem], **FREE).then(**again)
     arrive = {"fn": do.arrive, "inputs": on.given[:3], "outputs": [*on.found, on.kinds, on.conditions], **heavy}
-    came = {"fn": do.link, "inputs": [on.came], "outputs": [*on.found, *on.held], "js": "() => [location.search]"}
-    return arrive, came | heavy
+    came: dict[str, Any] = {"inputs": [on.came], "js": "() => [location.search]"}
+    settle = {"fn": do.settle, "outputs": on.held, **came, **FREE}
+    return arrive, (settle, {"fn": do.link, "outputs": [*on.found, *on.held], **came, **heavy})
 
 
 def wire_detail(do: Handlers, on: Widgets) -> None:

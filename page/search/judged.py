@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmretrieval import lexical
+from mmretrieval.chances import reads_at_once
 from mmretrieval.recipe import Recipe, parse, with_stages
 from mmretrieval.search import JOINT
-from mmretrieval.search.compose import read_together
 from mmretrieval.types import Hit, Query
 from page.notices import escape, notice
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from page.state import Page
 
 CUT_OFF = "cutoff:0.02"
+NONE_LIKE_THAT = "no query that means nothing is made like that"
 
 
 def with_cut_off(page: Page, recipe: str) -> str:
@@ -35,7 +36,13 @@ def told(page: Page, asked: Query, hits: Sequence[Hit], recipe: str, *, wanted: 
     judged = [hit for hit in hits if hit.chance is not None]
     if not judged:
         return _hint(_unlike_any(page, asked, chosen))
-    lines = [_greyed(page, judged, len(hits), chosen), _left_out(page, len(hits) - len(judged), len(hits), chosen)]
+    judges = _judging(page, asked, chosen)
+    at_once = [name for name in _judges(page, chosen) if name not in judges]
+    where = "what is searched here" if asked.filter or asked.subset is not None else "the library"
+    lines = [
+        _greyed(judged, len(hits), chosen, judges, at_once, where),
+        _left_out(len(hits) - len(judged), len(hits), chosen, judges),
+    ]
     return notice("\n".join(filter(None, lines)))
 
 
@@ -54,6 +61,12 @@ def _judges(page: Page, chosen: Recipe) -> list[str]:
     return [e for e in _searching(chosen) if not lexical.is_lexical(e) and not page.library.card(e).multi]
 
 
+def _judging(page: Page, asked: Query, chosen: Recipe) -> list[str]:
+    """Those of them that judge this query: all but the ones that read its words and picture at once."""
+    judges = _judges(page, chosen)
+    return [name for name in judges if not reads_at_once(page.library.card(name), asked, chosen.composer)]
+
+
 def _without_vectors(chosen: Recipe) -> str:
     names = _searching(chosen)
     have = f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'}"
@@ -63,43 +76,45 @@ def _without_vectors(chosen: Recipe) -> str:
 def _unlike_any(page: Page, asked: Query, chosen: Recipe) -> str:
     """Why no query that means nothing can be made like this one."""
     judges = _judges(page, chosen)
-    joint = [encoder for encoder in judges if page.library.card(encoder).joint]
-    read = any(part.content and len(part.content.modalities) > 1 for part in read_together(asked.parts))
-    if chosen.composer.name == JOINT and read and joint == judges:
-        return (
-            f"{' and '.join(joint)} read the words and the picture at once, and no query that means nothing is made "
-            "like that. With sum in place of joint in the recipe they are judged."
-        )
+    if judges and not _judging(page, asked, chosen):
+        instead = " With sum in place of joint in the recipe they are judged." if chosen.composer.name == JOINT else ""
+        return f"{' and '.join(judges)} read the words and the picture at once, and {NONE_LIKE_THAT}.{instead}"
     return "the query has a picture, and the library has none from which a query that means nothing could be made."
 
 
-def _greyed(page: Page, judged: Sequence[Hit], shown: int, chosen: Recipe) -> str:
+def _greyed(
+    judged: Sequence[Hit], shown: int, chosen: Recipe, judges: Sequence[str], at_once: Sequence[str], where: str
+) -> str:
+    """How many hits are greyed, and by whose vectors; `at_once` are the encoders that read the query as one."""
     weak, cutoff = sum(hit.weak for hit in judged), chosen.cutoff
-    if not weak or cutoff is None:
-        return ""
-    alone = weak == shown
-    some = "All of these are" if alone else f"{weak} of these {shown} {'is' if weak == 1 else 'are'}"
-    judges = _judges(page, chosen)
     others = [name for name in _searching(chosen) if name not in judges]
     beside = (
-        f" Judged by the vectors of {' and '.join(judges)} alone: what {' and '.join(others)} found counts neither "
+        f"Judged by the vectors of {' and '.join(judges)} alone: what {' and '.join(others)} found counts neither "
         "for nor against."
         if others
         else ""
     )
-    return (
+    if at_once:
+        read = "reads" if len(at_once) == 1 else "read"
+        beside += f" {' and '.join(at_once)} {read} the words and the picture at once, and {NONE_LIKE_THAT}."
+    if not weak or cutoff is None:
+        return f"None of these is greyed. {beside}" if at_once else ""
+    alone = weak == shown
+    some = "All of these are" if alone else f"{weak} of these {shown} {'is' if weak == 1 else 'are'}"
+    said = (
         f"{some} greyed, as no better than chance: a query that means nothing would score as high in more than "
-        f"{100 * cutoff.arguments[0]:g} % of cases.{beside}"
-        + (" Probably the library has nothing of the kind." if alone and not others else "")
+        f"{100 * cutoff.arguments[0]:g} % of cases."
     )
+    likely = f"Probably {where} has nothing of the kind." if alone and not others else ""
+    return " ".join(filter(None, [said, beside, likely]))
 
 
-def _left_out(page: Page, number: int, shown: int, chosen: Recipe) -> str:
+def _left_out(number: int, shown: int, chosen: Recipe, judges: Sequence[str]) -> str:
     if not number:
         return ""
-    judges = ", ".join(str(source) for source in chosen.sources if source.encoder in _judges(page, chosen))
+    searched = ", ".join(str(source) for source in chosen.sources if source.encoder in judges)
     were, they, them = ("was", "it has", "it") if number == 1 else ("were", "they have", "them")
     return (
-        f"{number} of these {shown} {were} not judged, as the card says: {they} no vector that {judges} searches, and "
-        f"another part of the recipe found {them}. That nothing is greyed there does not make {them} good."
+        f"{number} of these {shown} {were} not judged, as the card says: {they} no vector that {searched} searches, "
+        f"and another part of the recipe found {them}. That nothing is greyed there does not make {them} good."
     )

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from mmretrieval.copies import seen
 from mmretrieval.engine import DEPTH
+from mmretrieval.recipe import parse
 from mmretrieval.timing import in_words
-from mmretrieval.types import Contribution, Hit, Item, Run
+from mmretrieval.types import Contribution, Hit, Item, Query, Run
 from page.notices import attempt, counted, escape, notice
 from page.query import links
 from page.query.asking import KIND_NAMES, Asked, query
@@ -33,6 +34,7 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
     ("how to bake bread", ""),
     ("fruit", "apple"),
 )
+NOTHING_ASKED = Asked()
 STEPS = (
     ("Say or show", "Write words, or add a picture: chosen, dropped, pasted, or from the camera. Parts add up."),
     ("Weigh", "Each part has a slider from away to towards. “not apple” pushes away, a crop counts alone."),
@@ -85,7 +87,7 @@ def _found(page: Page, wanted: Asked, link: Link) -> Results:
     line = (
         f'<div class="mm-summary"><strong>{counted(len(hits), "result")}</strong> for {escape(said)}'
         f"<br><code>{escape(run.recipe)}</code> · {_took(run)}{_scale(hits[0])}{_mix(items, hits)}</div>"
-        f"{judged.told(page, asked, hits, run.recipe, wanted=link.cut)}"
+        f"{_unweighed(asked, run.recipe)}{judged.told(page, asked, hits, run.recipe, wanted=link.cut)}"
         f"{_elsewhere(page, replace(link, recipe=run.recipe), address)}"
         f"{saved.results(page, said, run.recipe, items, hits)}"
     )
@@ -96,6 +98,21 @@ def _found(page: Page, wanted: Asked, link: Link) -> Results:
     switch, more = folding.switch(shown, link.k, link.fold), _more(len(hits), link.k)
     drawn = f"<div {about}>{switch}{grid(shown, 'Results')}{more}</div>"
     return Results(line, drawn, {hit.id: hit for hit in hits}, address=address, said=said)
+
+
+def _unweighed(asked: Query, recipe: str) -> str:
+    """That sliders of words move nothing, where they were moved and a joint encoder reads all words as one sentence."""
+    if parse(recipe).composer.name != "joint":
+        return ""
+    pulling = [p for p in asked.parts if p.content is not None and p.weight > 0 and not p.feedback]
+    words = {p.weight for p in pulling if p.content is not None and p.content.modalities == ("text",)}
+    if len(pulling) < 2 or words <= {1.0}:
+        return ""
+    said = (
+        "A joint encoder reads all words that pull as one sentence: their weights change nothing here. "
+        "`sum` in the recipe adds parts by weight."
+    )
+    return f'<p class="mm-hint">{escape(said)}</p>'
 
 
 def drawable(items: Mapping[str, Item], hits: Sequence[Hit]) -> list[Card]:
@@ -197,8 +214,17 @@ def _chosen(asked: Asked) -> str:
     )
 
 
-def first_look(page: Page) -> tuple[str, str]:
-    """What stands on the page before anything was asked: what to do, examples, some items of the library."""
+def first_look(page: Page, wanted: Asked = NOTHING_ASKED) -> tuple[str, str]:
+    """What stands on the page before anything was asked: what to do, examples, some items of the library.
+
+    Where some items were chosen to search among, these: the examples would ask of all.
+    """
+    if wanted.within:
+        found = page.library.items_by_id(list(wanted.within[:FIRST_LOOK]))
+        chosen = [found[ident] for ident in wanted.within[:FIRST_LOOK] if ident in found]
+        some = f" These are {len(chosen)} of them." if len(wanted.within) > len(chosen) else ""
+        line = f"<strong>Ask for something</strong> among the {counted(len(wanted.within), 'chosen item')}.{some}"
+        return f'<p class="mm-summary">{line}</p>', grid([card(item) for item in chosen], "Chosen items")
     shown: list[Item] = list(itertools.islice(page.library.items(), FIRST_LOOK))
     if not shown:
         return notice("The library is empty: add files or a folder in the Library tab."), ""

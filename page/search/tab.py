@@ -31,14 +31,15 @@ class Tab(NamedTuple):
     """What other tabs take from a search and put into one: the query's State, the recipe, the words that are typed.
 
     `arrive` (for `.success(**tab.arrive)`) searches for what the State holds and redraws everything. `load` (for
-    `demo.load`) brings back what the address says; `look` is a function and the menus that it brings up to date.
+    `demo.load`, one after the other) bring back what the address says; `look` is a function and the menus that it
+    brings up to date.
     """
 
     asked: Any
     recipe: Any
     words: Any
     arrive: dict[str, Any]
-    load: dict[str, Any]
+    load: tuple[dict[str, Any], dict[str, Any]]
     look: tuple[Any, list[Any]]
 
 
@@ -71,7 +72,7 @@ def recipe_menu(page: Page, label: str, value: str, name: str = "recipe", *, opt
 def _asking(page: Page, previews: parts.Previews) -> dict[str, Any]:
     """What a query is put together with: the row of parts and what adds to it, the recipe, the filters."""
     made: dict[str, Any] = {"asked": gr.State(Asked()), "k": gr.State(FIRST), "hits": gr.State({})}
-    made |= {"chosen": gr.State(""), "came": gr.Textbox(visible=False)}
+    made |= {"chosen": gr.State(""), "came": gr.Textbox(visible=False), "sent": gr.Textbox(visible=False)}
     with gr.Row(equal_height=False, elem_classes="mm-ask"):
         with gr.Column(scale=7, min_width=300):
             with gr.Row(elem_classes="mm-go"):

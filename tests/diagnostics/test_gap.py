@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.diagnosis import below_chance
 from mmretrieval.diagnostics.gap import _distances, _look, centred, gap, log_kernel_mean, separability, squared_distance
 from mmretrieval.diagnostics.sampling import interval, resamples
 from mmretrieval.diagnostics.subject import Subject
@@ -202,6 +203,9 @@ def test_means_of_held_out_pairs_push_the_classifier_below_chance():
     assert found.intervals["centered.separability"][1] < 0.5
     low, high = found.intervals["centered.separability_unseen"]
     assert low <= 0.5 <= high
+    (why,) = below_chance(found)
+    assert "held-out ones among them" in why and "it is no sign of a gap" in why
+    assert below_chance(gap(subject(*pairs(0, 300, offset=2.0)))) == ()
     # A recipe that centres brings such rows: nothing is claimed to be there, nor to be less than chance would have it.
     units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y)]
     again = gap(subject(*(rows - rows.mean(axis=0) for rows in units)))

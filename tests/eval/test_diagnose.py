@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from eval import diagnosis
+from eval import diagnose, diagnosis
 from eval.__main__ import app
-from eval.diagnosis import absent, as_json, exhibited, figure, measured_on, number_tables
-from eval.diagnosis_page import Face
+from eval.diagnosis import Diagnosis, absent, as_json, below_chance, exhibited, figure, measured_on, number_tables
+from eval.diagnosis_page import Face, page
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
 from mmretrieval.findings import Exhibit, Finding
@@ -152,6 +154,24 @@ def test_columns_are_states_of_one_thing_and_keys_are_whole() -> None:
     assert absent(found) == (
         "No value for shift_best_loss: the means coincide, so that there is no gap to move along.",
     )
+
+
+def test_less_than_chance_is_explained_under_the_numbers_everywhere() -> None:
+    less = {
+        "separability": (0.98, 1.0),
+        "centered.separability": (0.2, 0.27),
+        "centered.separability_unseen": (0.5, 0.7),
+    }
+    found = Finding("gap", "Said.", {name: sum(bounds) / 2 for name, bounds in less.items()}, less)
+    (why,) = below_chance(found)
+    assert "held-out ones among them" in why and "The row below it" in why
+    rows = [key for _, key, _ in number_tables(found)[0].rows]
+    assert rows.index("separability_unseen") == rows.index("separability") + 1
+    assert below_chance(replace(found, intervals=less | {"centered.separability": (0.4, 0.51)})) == ()
+    whole = Diagnosis("x", {"gap": replace(found, basis={"n": 300, "seed": 0})}, {})
+    stream = io.StringIO()
+    diagnose.tell(Console(file=stream, width=200), whole)
+    assert why in " ".join(stream.getvalue().split()) and why.replace("'", "&#x27;") in page(whole)
 
 
 def test_numbers_that_no_table_knows_stand_by_their_names() -> None:

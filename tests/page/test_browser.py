@@ -272,6 +272,18 @@ def test_a_composed_query_with_a_negative_part(visit: Any) -> None:
     assert visit.locator(".mm-piece").count() == 0 and "text=" not in visit.url
 
 
+def test_words_sent_while_others_are_looked_for_are_asked_too(visit: Any) -> None:
+    box = visit.locator("#words textarea")
+    for words in ("red", "not car", "street"):
+        box.fill(words)
+        box.press("Enter")
+    box.press_sequentially("left")
+    visit.locator("#summary .mm-summary").filter(has_text="street").wait_for()
+    said = visit.locator("#summary .mm-summary").inner_text()
+    assert all(word in said for word in ("“red”", "“street”", "away from “car”"))
+    assert visit.locator(".mm-piece").count() == 3 and box.input_value() == "left"
+
+
 def test_the_detail_stays_in_sight_beside_a_result_far_down(visit: Any) -> None:
     visit.set_viewport_size({"width": 1400, "height": 420})
     ask(visit, "red", recipe="hashing@all")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -18,9 +21,10 @@ from mmretrieval.library import Library
 from mmretrieval.library.judgements import Preference
 from mmretrieval.timing import Spent
 from mmretrieval.types import Hit
-from page.compare import blind, blind_panel, columns, judging, query_set, times
+from page.compare import blind, blind_panel, columns, judging, query_set, saved, times
 from page.compare import tab as compare
 from page.compare.blind import Sitting, Tally, Turn, tally, wilson
+from page.notices import notice
 from page.query.asking import Asked, AskedPart, query
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption, draw
@@ -103,6 +107,49 @@ def test_each_recipe_says_where_its_time_went(page: Page, monkeypatch: pytest.Mo
     assert "<b>rerank</b>" in shown and "<b>fuse</b>" not in shown
 
 
+def spent_on(**taken: float) -> tuple[Spent, ...]:
+    return tuple({"stage": name.replace("_", " "), "ms": ms} for name, ms in taken.items())
+
+
+def test_loading_is_not_charged_to_the_recipe_that_comes_first(page: Page) -> None:
+    answered = compare.ranks(page, RED, ("hashing@all", "hashing@all"))
+    items = page.library.items_by_id([hit.id for answer in answered for hit in answer.hits])
+    search = {"encode_lite": 96.0, "search_lite@text": 48.0, "other": 6.0}
+    cold = spent_on(prepare_lite=7483.0, **search, **{"scale_lite@all": 531.0})
+    warm = spent_on(prepare_lite=1.0, **search, **{"scale_lite@all": 2.0})
+    given = [
+        replace(answer, stages=stages, seconds=sum(one["ms"] for one in stages) / 1000)
+        for answer, stages in zip(answered, (cold, warm), strict=True)
+    ]
+    shown = columns.drawn(items, given, 4, {})
+    said = re.findall(r'<small title="([^"]+)">([^<]+)</small>', shown)
+    assert said == [(columns.TOOK, "0.15 s + 8.01 s to get ready, once"), (columns.TOOK, "0.15 s")]
+    bars = re.findall(r'<span class="mm-time" role="img" aria-label="([^"]+)"[^>]*>(.*?)</span>', shown)
+    widths = [[float(n) for n in re.findall(r"width:([\d.]+)%", drawn)] for _, drawn in bars]
+    assert widths == [pytest.approx([64, 32, 4], abs=0.01)] * 2  # of 150 ms, and nothing of the eight seconds
+    in_both = "0.150 s: encode lite 96 ms, search lite@text 48 ms, other 6.0 ms"
+    assert [label for label, _ in bars] == [f"{in_both} + 8.01 s to get ready, once", in_both]
+    assert "mm-compared mm-of-2 mm-readied" in shown
+    assert "ready" not in columns.drawn(items, [given[1]] * 2, 4, {}) + columns.drawn(items, given, 4, {}, blind=True)
+
+    table = times.table(given, "AB")
+    rows = [re.findall(r"<t[hd][^>]*>(?:<i [^>]*></i>)?(.*?)</t[hd]>", row) for row in table.split("<tr>")[1:]]
+    assert ["prepare lite", "7,483 ms", "1.0 ms"] in rows and ["scale lite@all", "531 ms", "2.0 ms"] in rows
+    assert rows[-3:] == [
+        ["the search", "150 ms", "150 ms"],
+        ["to get ready, once", "8,014 ms", "3.0 ms"],
+        ["in all", "8,164 ms", "153 ms"],
+    ]
+    assert times.LEFT_OUT in table and times.WAITING in table
+    assert "the search<" not in times.table([given[1]] * 2, "AB")
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(0.05, ""), (0.051, "+ 0.05 s"), (1234.5, "+ 1,234.50 s")])
+def test_getting_ready_is_said_from_a_twentieth_of_a_second_on(seconds: float, says: str) -> None:
+    told = times.readied({"seconds": seconds, "stages": []})
+    assert told == (f"{says} to get ready, once" if says else "")
+
+
 def test_every_stage_of_a_search_has_a_colour_and_a_meaning(page: Page) -> None:
     recipes = ("hashing,center,csls:3,gram:5,cutoff:0.1", "hashing@text+bm25,zscore", "hashing@visual,late")
     verbs = set(times.STAGES)
@@ -179,14 +226,14 @@ def test_a_query_of_another_tab_is_taken_apart_and_put_together_again(page: Page
 def test_foreign_words_are_shown_as_text(page: Page) -> None:
     hostile = by_caption(page, "onerror")
     found = compare.compare(page, Asked.of("violet"), (TEXT, PIXELS), 8)
-    rows, _ = query_set.disagreement(page, [Asked.of(HOSTILE)], (TEXT, PIXELS))
+    rows, spent = query_set.disagreement(page, [Asked.of(HOSTILE)], (TEXT, PIXELS))
     sitting = Sitting("r", (TEXT, PIXELS), 8, (Turn(Asked.of(HOSTILE, item=hostile.id), TEXT, PIXELS, "left"),))
     answered = compare.ranks(page, Asked.of("violet"), (TEXT, PIXELS))
     shown = [
         found.columns,
         compare.compare(page, Asked.of(HOSTILE), (TEXT, PIXELS), 4).summary,
         compare.along(page, Asked.of(item=hostile.id)),
-        query_set.drawn(rows, (TEXT, PIXELS), [1.0, 1.0], "pasted"),
+        query_set.drawn(rows, (TEXT, PIXELS), spent, "pasted"),
         blind.asking(page, sitting, answered, HOSTILE),
         blind.revealed(page, sitting),
     ]
@@ -207,14 +254,14 @@ def test_many_queries_are_sorted_by_how_much_the_recipes_disagree(page: Page) ->
     asked = query_set.of_lines("red car\n\n  red   car \nblue boat\ngreen frog by the pond\n")
     assert [one.parts[0].value for one in asked] == ["red car", "blue boat", "green frog by the pond"]
     heard: list[int] = []
-    rows, seconds = query_set.disagreement(page, asked, (TEXT, PIXELS), heard.append)
-    assert heard[-1] == 3 and len(seconds) == 2 and min(seconds) > 0
+    rows, spent = query_set.disagreement(page, asked, (TEXT, PIXELS), heard.append)
+    assert heard[-1] == 3 and len(spent) == 2 and min(one["seconds"] for one in spent) > 0
     assert sorted((-row.apart, row.rank_biased) for row in rows) == [(-row.apart, row.rank_biased) for row in rows]
     for row in rows:
         left, right = compare.ranks(page, row.asked, (TEXT, PIXELS))
         (alone,) = columns.agreements([left.ids, right.ids], query_set.FIRST)
         assert row.found == (alone,)
-    html = query_set.drawn(rows, (TEXT, PIXELS), seconds, "pasted")
+    html = query_set.drawn(rows, (TEXT, PIXELS), spent, "pasted")
     assert re.findall(r'data-place="(\d)"[^>]*>([^<]+)<', html) == [
         (str(place), row.asked.sentence) for place, row in enumerate(rows)
     ]
@@ -321,6 +368,40 @@ def test_a_sitting_hides_the_recipes_keeps_each_choice_once_and_reveals_them(own
         (p.left if p.choice == "left" else p.right) == f"{TEXT},sum" for p in made if p.choice != "tie"
     )
     assert "is no choice" in blind_panel.chosen(own, sitting, "both", sitting.token).problem
+
+
+def test_a_file_of_preferences_says_of_how_many_judgements_each_row_is(page: Page) -> None:
+    sitting = Sitting("r", (TEXT, PIXELS), 6, ())
+    html = saved.preferred(page, sitting, Tally(TEXT, PIXELS, 2, 1, 1), Tally(TEXT, PIXELS, 9, 6, 5))
+    (address,) = re.findall(r'href="data:text/csv;charset=utf-8,([^"]+)"', html)
+    own, pooled = csv.DictReader(io.StringIO(unquote(address)))
+    counts = ("of", "first preferred", "second preferred", "ties", "judgements", "length of the lists (k)")
+    assert [own[head] for head in counts] == ["this sitting", "2", "1", "1", "4", "6"]
+    # Earlier sittings may have had longer or shorter lists.
+    assert [pooled[head] for head in counts] == ["all sittings", "9", "6", "5", "20", ""]
+    assert pooled["win rate of the first"] == "0.6"
+    assert not {"about n", "about k"} & set(own) and "about models" in own
+    (note,) = re.findall(r'data-note="([^"]+)"', html)
+    assert note.startswith("n 4 · k 6 · ")  # the picture is of this sitting
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [((TEXT, PIXELS, "hashing@all"), "C is"), ((TEXT, PIXELS, "hashing@all", "broken"), "C and D are")],
+)
+def test_of_more_than_two_recipes_the_first_two_are_judged_and_that_is_said(
+    own: Page, names: tuple[str, ...], others: str
+) -> None:
+    shown = blind_panel.begun(own, names, "red car", 1, 6)
+    assert shown.sitting is not None and shown.sitting.recipes == (f"{TEXT},sum", f"{PIXELS},sum")
+    assert "A against B" in shown.html and "hashing" not in shown.html.split("</p>", 1)[0]
+    early = blind_panel.ended(own, shown.sitting).html
+    end = blind_panel.chosen(own, shown.sitting, "left", shown.sitting.token).html
+    for html in (early, end, notice(blind.which(len(names)))):
+        assert f"A against B: two recipes are judged blind; {others} no part of it." in html
+    two = blind_panel.begun(own, names[:2], "red car", 1, 6)
+    assert two.sitting is not None and "A against B" not in two.html + blind_panel.ended(own, two.sitting).html
+    assert blind.which(2) == ""
 
 
 def test_queries_with_the_same_lists_are_not_asked(own: Page) -> None:

@@ -61,7 +61,9 @@ def test_the_verdicts_the_table_and_the_plot_are_shown(page: Page, proof: Job) -
         assert f">{row['p_holm']:.4f}<" in html and f">{row['cost']['item_bytes']:,g}<" in html
     transductive = [row for row in proof.found["rows"] if row["transductive"]]
     assert html.count('class="mm-flag"') == len(transductive) > 0
-    assert f"What was tried on the other half: {len(proof.found['tried'])} changes" in html
+    assert f"What was tried on the other half: {len(proof.found['tried'])} changes<" in html
+    alone = evaluating.shown(page, proof.found | {"tried": proof.found["tried"][:1]})
+    assert "What was tried on the other half: 1 change<" in alone
     key = html.split("finding/")[1].split("/")[0]
     (plot,) = page.findings.by_key(key).finding.plots
     assert plot.traces[0].y == tuple(row["comparison"]["difference"] for row in proof.found["rows"])

@@ -13,7 +13,7 @@ import pytest
 from mmretrieval.errors import BadFilter, BadQuery, MediaError
 from mmretrieval.filters import matches
 from mmretrieval.library import Library
-from mmretrieval.types import Contribution, Hit, Item, Mark
+from mmretrieval.types import Content, Contribution, Hit, Item, Mark, Part, Query
 from page.compare import tab as compare
 from page.jobs import Job
 from page.library import tab as library
@@ -324,17 +324,17 @@ def do(page: Page) -> Handlers:
 
 
 def test_words_become_parts_and_are_searched(do: Handlers) -> None:
-    box, asked, k, row, problem, line, *_ = do.words("red", Asked(), TEXT, True, [], "")
-    assert (box, problem) == ("", "") and asked == Asked.of("red") and k == 24 and "results" in line
+    asked, k, row, problem, line, *_ = do.words("red", Asked(), TEXT, True, [], "")
+    assert problem == "" and asked == Asked.of("red") and k == 24 and "results" in line
     assert f'data-link="text=red&amp;recipe={TEXT}"' in row
-    asked = do.words("not car", asked, TEXT, True, ["image"], "year > 3")[1]
+    asked = do.words("not car", asked, TEXT, True, ["image"], "year > 3")[0]
     assert asked == Asked.of("red", avoid="car", kinds=("image",), conditions="year > 3")
-    assert "nothing to look for yet" in do.words(" ", Asked(), TEXT, True, [], "")[4]
+    assert "nothing to look for yet" in do.words(" ", Asked(), TEXT, True, [], "")[3]
 
 
 def test_a_mistake_leaves_the_query_and_its_address_alone(do: Handlers) -> None:
     found = do.words("red", Asked(), "hashing@txt", False, [], "")
-    assert found[1] == Asked.of("red") and "did you mean" in found[4] and "data-link" not in found[3]
+    assert found[0] == Asked.of("red") and "did you mean" in found[3] and "data-link" not in found[2]
     refused = do.told(
         lambda asked: parts.changed(asked, {"do": "remove", "part": 7}), Asked.of("a"), TEXT, True, [], ""
     )
@@ -367,3 +367,18 @@ def test_stages_and_conditions_are_written_or_refused(do: Handlers) -> None:
     form = filtering.Form(*empty)._replace(path="cats/*.jpg", dated="taken", since="2020-05", tag="a, b")
     assert do.written("year > 3", *form) == ('year > 3, path = cats/*.jpg, taken >= 2020-05, tag = "a, b"', "")
     assert "no number" in do.written("", *form._replace(page="two"))[1]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weights", "said"),
+    [
+        ("lite-joint@visual,joint", (2.0, 1.0), True),
+        ("lite-joint@visual,joint", (1.0, 1.0), False),
+        ("lite-joint@visual,joint", (1.0, -0.5), False),
+        ("lite-joint@visual,joint", (2.0,), False),
+        ("lite-joint@visual,sum", (2.0, 1.0), False),
+    ],
+)
+def test_a_slider_that_moves_nothing_says_so(recipe: str, weights: tuple[float, ...], said: bool) -> None:
+    asked = tuple(Part(Content(text=f"word {i}"), weight=weight) for i, weight in enumerate(weights))
+    assert ("weights change nothing" in results._unweighed(Query(asked), recipe)) is said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,42 @@ def test_what_an_encoder_read_at_once_says_that_it_was_not_judged(joint: Page, t
         assert "Not judged" not in search.search(joint, Asked(asked), chosen, 8, cut=True).line
 
 
+@pytest.fixture
+def beside(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A library that an encoder sees which reads words and picture at once, and one that does not."""
+    table = whole_encoders.blocks()
+    monkeypatch.setattr(catalog, "blocks", lambda: table)
+    make(tmp_path, ("hashing", whole_encoders.JOINT)).close()
+    opened = Page(Library.open(tmp_path / "library"))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("words_too", [False, True])
+@pytest.mark.parametrize("strict", ["0", "1"])
+def test_what_is_read_at_once_is_not_said_to_judge(beside: Page, tmp_path: Path, words_too: bool, strict: str) -> None:
+    asked = Asked((AskedPart("words", "a red fox"), AskedPart("picture", str(tmp_path / "in" / "7.png"))))
+    others = f"{whole_encoders.JOINT}{' and bm25' if words_too else ''}"
+    recipe = f"hashing@visual+{whole_encoders.JOINT}@visual{'+bm25' if words_too else ''},joint,cutoff:{strict}"
+    found = search.search(beside, asked, recipe, 8, cut=True)
+    assert not found.problem
+    assert f"Judged by the vectors of hashing alone: what {others} found counts neither for nor against." in found.line
+    assert f"{whole_encoders.JOINT} reads the words and the picture at once, and no query that" in found.line
+    assert ("None of these is greyed." in found.line) == (strict == "1") == ("mm-weak" not in found.cards)
+    # Words alone, and both by sum, are judged by the two of them.
+    for parts, chosen in ((asked.parts[:1], recipe), (asked.parts, recipe.replace(",joint", ",sum"))):
+        both = search.search(beside, Asked(parts), chosen, 8, cut=True).line
+        told = f"Judged by the vectors of hashing and {whole_encoders.JOINT} alone: what bm25 found"
+        assert (told in both) == (words_too and strict == "0") and "reads the words" not in both
+
+
+def test_the_vectors_that_an_unjudged_hit_lacks_are_those_that_judge(beside: Page, tmp_path: Path) -> None:
+    asked = Asked((AskedPart("words", "a red fox"), AskedPart("picture", str(tmp_path / "in" / "7.png"))))
+    recipe = f"hashing@visual+{whole_encoders.JOINT}@visual+bm25,joint,cutoff"
+    line = search.search(beside, asked, recipe, 14, cut=True).line
+    assert "no vector that hashing@visual searches, and another part of the recipe found" in line
+
+
 def test_a_picture_that_asks_a_library_of_words_says_that_nothing_was_judged(
     tmp_path: Path, temporary: Path, made: Path
 ) -> None:
@@ -91,3 +128,18 @@ def test_a_picture_that_asks_a_library_of_words_says_that_nothing_was_judged(
         assert "Not judged against chance: the query has a picture, and the library has none" in found.line
     finally:
         opened.close()
+
+
+def test_where_only_some_items_are_searched_nothing_is_said_of_the_library(page: Page) -> None:
+    strict, some = f"{TEXT},cutoff:0.000001", tuple(item.id for item in page.library.items())[:3]
+    whole = search.search(page, Asked.of("zzyzx quux"), strict, 3)
+    among = search.search(page, replace(Asked.of("zzyzx quux"), within=some), strict, 3)
+    assert "Probably the library has nothing of the kind." in whole.line
+    assert "Probably what is searched here has nothing of the kind." in among.line
+
+
+def test_what_was_chosen_is_shown_before_anything_is_asked_of_it(page: Page) -> None:
+    some = tuple(item.id for item in page.library.items())[3:6]
+    line, cards = search.first_look(page, Asked(within=some))
+    assert "3 chosen items" in line and re.findall(r'data-item="([^"]*)"', cards) == list(some)
+    assert "mm-pill" not in cards

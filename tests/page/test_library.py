@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eval.judging import MARK
 from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.errors import LibraryBusy, RetrievalError
 from mmretrieval.library import Library
 from mmretrieval.types import Content, Part, Query
+from page.compare import judging
 from page.jobs import Board, Job
 from page.library import copies, disk
 from page.library import tab as library
@@ -241,6 +243,22 @@ def test_the_parts_on_disk_add_up_to_the_folder(own: Page) -> None:
     assert sum(part.bytes for part in split) == every and "indexes of recipes" in [p.name for p in split]
     status, sizes = own.library.status(), {part.name: part.bytes for part in parts}
     assert (sizes["embeddings"], sizes["search indexes"]) == (status.embedding_bytes, status.index_bytes)
+
+
+def test_whatever_the_page_and_the_commands_write_is_known_by_its_name(own: Page) -> None:
+    """Of what a page's visitors and an evaluation leave in a library's folder nothing is "not made by this project"."""
+    folder = own.library.path
+    wanted = Asked.of("red car")
+    judging.judge(own, wanted, by_caption(own, "red car").id, 3)
+    exported = judging.exported(own).folder
+    assert exported.is_relative_to(folder)
+    (folder / MARK).write_text("made by an evaluation")
+    search.search(own, wanted, "hashing@all", 3)
+    found = {part.name: part for part in disk.parts(own.library)}
+    assert "other files" not in found and {"exported judgements", "judgements", "settings"} <= set(found)
+    held = found["exported judgements"]
+    assert held.bytes == sum(f.lstat().st_blocks * 512 for f in exported.rglob("*") if f.is_file()) > 0
+    assert not held.again and "when it was exported" in disk.drawn([held])
 
 
 def test_coverage_is_told_by_view(own: Page, tmp_path: Path) -> None:

@@ -176,10 +176,27 @@ def test_the_notebook_finds_the_same(page: Page, number: int, capsys: pytest.Cap
     cases.append((Asked((AskedPart("words", "red"),), within=some), "hashing@text", 9))
     asked, recipe, k = cases[number]
     scope: dict[str, Any] = {}
-    exec(links.notebook(Link(asked, recipe, k), str(page.library.path)), scope)
+    lines = links.notebook(Link(asked, recipe, k), str(page.library.path))
+    assert lines.startswith("# Run it from the checkout's root: ")
+    exec(lines, scope)
     scope["library"].close()
     assert [hit.id for hit in scope["hits"]] == _ids(page, asked, recipe, k)
     assert len(capsys.readouterr().out.splitlines()) == len(scope["hits"])
+
+
+@pytest.mark.parametrize("way", ["-c", "-", "saved"])
+def test_the_lines_of_python_run_as_they_say(page: Page, way: str, tmp_path: Path) -> None:
+    lines = links.notebook(Link(Asked.of("red"), "hashing@text", 4), str(page.library.path))
+    file = tmp_path / "search.py"
+    file.write_text(lines, encoding="utf-8")
+    given = {"-c": ["-c", lines], "-": ["-"], "saved": [str(file)]}[way]
+    here = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    here |= {"PYTHONPATH": "."} if way == "saved" else {}
+    ran = subprocess.run(
+        [sys.executable, *given], input=lines, cwd=ROOT, env=here, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(ran.stdout.splitlines()) == 4
 
 
 @pytest.mark.parametrize("write", [links.command, links.notebook])

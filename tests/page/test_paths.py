@@ -17,7 +17,7 @@ from ingest.walk import walk
 from mmretrieval.errors import RetrievalError
 from mmretrieval.library import Library
 from page.endpoints.called import or_refuse
-from page.paths import MOST_FOLDERS, Paths
+from page.paths import MOST_FOLDERS, Paths, _finding, _named, _tops
 from page.state import ROOT, Page
 from tests.page.conftest import draw, make_media
 from tests.page.raw_requests import Got, Sent, Visitor
@@ -209,3 +209,16 @@ def test_the_log_keeps_whole_paths(paths: Paths, folder: Path, caplog: pytest.Lo
     with pytest.raises(Exception, match="reference"):
         or_refuse(broken)
     assert str(folder / "library") in caplog.text
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["/srv/photos", "/mnt/nas/pics", *(f"/home/u{number}/pics/2020" for number in range(70))],
+        ["/photos", *(f"/photos{number}" for number in range(70))],
+    ],
+)
+def test_of_very_many_folders_each_is_still_hidden(folders: list[str]) -> None:
+    tops = _tops(folders)
+    finding = _finding(_named(tops))
+    assert "" not in tops and all(finding.match(f"{folder}/a.jpg") for folder in folders)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,8 @@ from eval.judging import Shelf
 from eval.reading import load
 from mmretrieval.engine import Engine
 from mmretrieval.library import Library
+from mmretrieval.timing import Account, added
+from mmretrieval.types import Query, Run
 from page.compare import query_set
 from page.query.asking import query
 from page.query.typed import NOTHING
@@ -84,6 +89,33 @@ def test_filters_are_said_as_they_would_be_typed_and_kept_when_a_query_is_opened
     assert asked[3].conditions == "shelf = shelf 9" and asked[4].conditions == NOTHING
     assert (asked[5].kinds, asked[5].conditions, asked[5].within) == ((), "", ())
     assert "one asks among entries of the dataset alone, which here is not applied" in whence
-    rows, _ = query_set.disagreement(filtered, asked, ("hashing@text", "hashing@visual"))
+    rows, spent = query_set.disagreement(filtered, asked, ("hashing@text", "hashing@visual"))
     assert {row.asked for row in rows} == set(asked)
-    assert "where shelf = shelf 1" in query_set.drawn(rows, ("hashing@text", "hashing@visual"), [1.0, 1.0], whence)
+    assert "where shelf = shelf 1" in query_set.drawn(rows, ("hashing@text", "hashing@visual"), spent, whence)
+
+
+def account(**taken: float) -> Account:
+    stages = [{"stage": name.replace("_", " "), "ms": ms} for name, ms in taken.items()]
+    return {"seconds": sum(taken.values()) / 1000, "stages": stages}  # type: ignore[typeddict-item]
+
+
+def test_the_time_of_a_query_leaves_out_what_is_made_once(filtered: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    number, recipes = query_set.AT_ONCE + 4, ("hashing@all", "hashing@all,sum")
+    cold = account(prepare_hashing=38_000.0, encode_hashing=1_600.0, scale_hashing=480.0, other=0.0)
+    warm = account(prepare_hashing=2.0, encode_hashing=900.0, scale_hashing=1.0, other=0.0)
+    plain, given = Engine.rank, [cold, warm, warm, warm]  # two lots of queries, by both recipes in turn
+
+    def timed(engine: Engine, queries: Sequence[Query], *rest: Any) -> Run:
+        run = plain(engine, queries, *rest)
+        return replace(run, meta=run.meta | given.pop(0))
+
+    monkeypatch.setattr(Engine, "rank", timed)
+    asked = query_set.of_lines("\n".join(f"red car {place}" for place in range(number)))
+    rows, spent = query_set.disagreement(filtered, asked, recipes)
+    assert not given and spent == [added([cold, warm]), added([warm, warm])]
+    shown = query_set.drawn(rows, recipes, spent, "pasted")
+    assert re.findall(r"</code> · ([^<]+)</li>", shown) == [
+        "125 ms a query + 38.48 s to get ready, once",  # 1,600 and 900 ms over 20 queries
+        "90 ms a query",
+    ]
+    assert query_set.BY_ITSELF in shown and "waiting for them is counted" in shown
