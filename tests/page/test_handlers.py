@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmretrieval.errors import BadFilter, BadQuery, MediaError
+from mmretrieval.errors import BadFilter, BadQuery, BadRecipe, MediaError
 from mmretrieval.filters import matches
 from mmretrieval.library import Library
 from mmretrieval.types import Content, Contribution, Hit, Item, Mark, Part, Query
@@ -382,3 +382,36 @@ def test_stages_and_conditions_are_written_or_refused(do: Handlers) -> None:
 def test_a_slider_that_moves_nothing_says_so(recipe: str, weights: tuple[float, ...], said: bool) -> None:
     asked = tuple(Part(Content(text=f"word {i}"), weight=weight) for i, weight in enumerate(weights))
     assert ("weights change nothing" in results._unweighed(Query(asked), recipe)) is said
+
+
+@pytest.mark.parametrize(
+    ("parts_", "says"),
+    [
+        ([AskedPart("words", "castle " * 2000)] * 2, "28,000 characters, at most 20,000"),
+        ([AskedPart("picture", "cat.png")] * 17, "17 uploaded pictures, at most 16"),
+    ],
+)
+def test_one_query_cannot_keep_everybody_waiting(page: Page, parts_: list[AskedPart], says: str) -> None:
+    with pytest.raises(BadQuery, match=says):
+        query(page, Asked(tuple(parts_)))
+
+
+def test_a_query_that_the_server_lost_leaves_no_results_of_another(do: Handlers) -> None:
+    asked, _, _, problem, line, cards_, hits, _ = do.again(Asked(), "hashing@text,csls", True, ["image"], "")
+    assert not asked.parts and (problem, hits) == ("", {}) and "Ask for something" in line and "mm-welcome" in cards_
+
+
+def test_a_link_sets_its_widgets_before_it_searches(do: Handlers) -> None:
+    link = f"?text=red&recipe={TEXT},csls:2&kind=image&where=year%20%3E%203"
+    assert do.settle(link) == do.link(link)[-4:]
+    assert do.settle(link)[2].startswith(f"{TEXT},csls:2")
+
+
+def test_a_read_only_page_takes_no_model_by_its_path(made: Path, temporary: Path) -> None:
+    with_path = "hashing@text,cross:st_cross:/srv/secret:20"
+    looking, writing = Page(Library.open(made), read_only=True), Page(Library.open(made))
+    with pytest.raises(BadRecipe, match="only models that the catalogue names"):
+        looking.permitted(with_path)
+    assert str(writing.permitted(with_path).rerankers[0]).startswith("cross:")
+    looking.close()
+    writing.close()
