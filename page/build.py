@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmretrieval.errors import RetrievalError
+from page.events import FREE
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -74,11 +75,11 @@ def blocks(page: Page, *, agents: bool = False) -> gr.Blocks:
         settle, load = searched.load
         demo.load(**settle).then(**load)
         keys, dated = searched.look
-        gr.on([demo.load, tab.select], keys, outputs=dated, **search.FREE)
-        gr.on([demo.load, tab.select], menus, outputs=[*filled, diagnosed.classes], **search.FREE)
-        gr.on([demo.load, tab.select], look, outputs=outputs, **search.FREE)
+        gr.on([demo.load, tab.select], keys, outputs=dated, **FREE)
+        gr.on([demo.load, tab.select], menus, outputs=[*filled, diagnosed.classes], **FREE)
+        gr.on([demo.load, tab.select], look, outputs=outputs, **FREE)
         proven, seen = evaluated.look
-        gr.on([demo.load, proofs.select], proven, seen, evaluated.outputs, **search.FREE)
+        gr.on([demo.load, proofs.select], proven, seen, evaluated.outputs, **FREE)
     demo.queue(max_size=64, default_concurrency_limit=1)
     return demo
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,7 +103,7 @@ class Ledger:
         try:
             self.connection = _connect(path)
             # A thread that ends leaves its connection to whatever refers to it yet, and with it the journal.
-            weakref.finalize(self, self.connection.close)
+            weakref.finalize(self, _let_go, self.connection)
             if reading:
                 self.connection.execute("PRAGMA query_only=ON")
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
@@ -127,7 +128,7 @@ class Ledger:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self.connection.close()
+        _let_go(self.connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -398,6 +399,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     # A library on a medium that cannot be written to can be searched all the same.
     sealed = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     return sqlite3.connect(sealed, uri=True, isolation_level=None, check_same_thread=False)
+
+
+# Reentrant: a collection in the middle of one may let go of another.
+_LETTING_GO = threading.RLock()
+
+
+def _let_go(connection: sqlite3.Connection) -> None:
+    """Closes a connection, one after the other: of two that close at once, each takes the other for one that stays, and
+    neither takes the journal away."""
+    with _LETTING_GO:
+        connection.close()
 
 
 def _file_row(row: Sequence[Any]) -> FileRow:

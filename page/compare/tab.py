@@ -12,11 +12,11 @@ from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery
 from page.compare import blind_panel, columns, judging, query_set, saved, times
 from page.compare.columns import LETTERS, Answer, agreements, answers
+from page.events import EACH, FREE, LAST
 from page.notices import attempt, escape, notice
 from page.query import recipes
 from page.query.asking import AVOIDED, Asked, query
 from page.search import tab as search
-from page.search.tab import FREE
 
 if TYPE_CHECKING:
     from page.state import Page
@@ -249,13 +249,14 @@ def _wire(page: Page, menus: Menus, one: One, searched: search.Tab) -> dict[str,
         "concurrency_id": "encoder",
         "api_visibility": "private",
         "show_progress_on": one.lists,
+        **LAST,
     }
     gr.on([one.go.click, one.words.submit, one.avoid.submit], **asking)
     one.same.click(on_same, [searched.asked], one.held, **FREE).success(**asking)
     one.out.click(lambda: (Asked(), "", gr.Button(visible=False)), outputs=one.held[2:], **FREE)
     nothing = "", "", Asked(), "", gr.Button(visible=False), "", notice(PROMISE), "", "", "", Asked()
     one.clear.click(lambda: nothing, outputs=[*one.held, *one.answer], **FREE)
-    one.lists.select(on_judge, [one.shown], [one.judged], **FREE)
+    one.lists.select(on_judge, [one.shown], [one.judged], **FREE, **EACH)
     counted = [menus.number, *menus.places, menus.more, menus.fewer]
     menus.more.click(lambda n: _numbered(min(n + 1, MOST)), [menus.number], counted, **FREE)
     menus.fewer.click(lambda n: _numbered(max(n - 1, FEWEST)), [menus.number], counted, **FREE)

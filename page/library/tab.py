@@ -13,12 +13,12 @@ from mmretrieval.errors import RetrievalError
 from mmretrieval.media import KINDS
 from mmretrieval.types import VIEWS, Card, View
 from page import arguments
+from page.events import FREE
 from page.jobs import Job
 from page.library import copies, disk, failed
 from page.notices import attempt, counted, escape, notice, removed, table
 from page.query.asking import KIND_NAMES
 from page.search.cards import clock
-from page.search.tab import FREE
 
 if TYPE_CHECKING:
     from mmretrieval.library import Library, Status

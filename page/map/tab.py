@@ -15,6 +15,7 @@ from eval.saving import toolbar
 from mmretrieval.errors import BadQuery, RetrievalError
 from mmretrieval.types import Item
 from page import arguments
+from page.events import FREE, LAST
 from page.map import colours
 from page.map.colours import Colouring
 from page.map.mapping import METHODS, VECTORS, Laid, Wanted, Work
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from page.search import tab as search
     from page.state import Page
 
-FREE: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
 POLL_SECONDS = 1.0
 ROWS = 20
 NONE_JS = "() => { document.querySelector('#map-plot .mm-map').dispatchEvent(new Event('mm-none', {bubbles: true})); }"
@@ -387,7 +387,7 @@ def _wire_drawing(page: Page, tab: Tab, searched: search.Tab, arrived: Any) -> N
         return on_draw(*values)
 
     query_ = [searched.asked, searched.recipe]
-    asking: dict[str, Any] = {"fn": on_draw, "inputs": [*query_, *tab.controls], "outputs": outputs, **FREE}
+    asking: dict[str, Any] = {"fn": on_draw, "inputs": [*query_, *tab.controls], "outputs": outputs, **FREE, **LAST}
     shades = {"show_progress": "minimal", "show_progress_on": [tab.line]}
     gr.on([tab.go.click, words.submit, kinds.input, method.input, clusters.release], **asking | shades)
     colour.input(

@@ -11,6 +11,7 @@ from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.errors import RetrievalError
 from mmretrieval.recipe import first_alone, joins, parse, with_stages
 from page.compare import tab as compare
+from page.events import FREE
 from page.notices import attempt, escape, notice
 from page.prove import evaluate
 from page.prove.drawn import FIGURES_JS, drawn
@@ -18,7 +19,6 @@ from page.prove.findings import LEAST_SAMPLE, MOST_SAMPLE, MOST_SEED, Task, want
 from page.query import asking, parts, recipes
 from page.search import tab as search
 from page.search.cards import clock
-from page.search.tab import FREE
 
 if TYPE_CHECKING:
     from page.state import Page

@@ -8,12 +8,13 @@ import gradio as gr
 
 from eval.fixing import USUAL
 from eval.metrics import METRICS
+from page.events import FREE
 from page.notices import attempt, notice, table
 from page.prove import evaluating
 from page.prove.drawn import FIGURES_JS
 from page.prove.findings import MOST_SEED, WITH_DATASET
 from page.query import recipes
-from page.search.tab import FREE, recipe_menu
+from page.search.tab import recipe_menu
 
 if TYPE_CHECKING:
     from page.state import Page

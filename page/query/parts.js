@@ -1,7 +1,9 @@
 // The row of parts: sliders, crosses, marks, crops; the page's address; pictures that are pasted or dropped anywhere.
 const partOf = (target) => target.closest('[data-part]');
 const number = (target) => Number(partOf(target).dataset.part);
-const send = (target, said) => trigger('part', {part: number(target), ...said});
+// By its key a part is found again where another search has moved it before this is heard.
+const which = (target) => ({part: number(target), key: partOf(target).dataset.key});
+const send = (target, said) => trigger('part', {...which(target), ...said});
 const said = (weight) => (weight === 0 ? 'not at all' : `${weight > 0 ? 'towards' : 'away'} ${Math.abs(weight)}`);
 let open = -1;
 // A weight that is still being changed, by keys or by hand, is sent when it has come to rest.
@@ -28,9 +30,9 @@ element.addEventListener('change', (event) => {
   const {target} = event;
   if (target.dataset.do === 'weight') {
     clearTimeout(resting?.timer);
-    const part = number(target), weight = Number(target.value);
-    const timer = setTimeout(() => { resting = null; trigger('part', {part, do: 'weight', weight}); }, REST);
-    resting = {part, weight, timer};
+    const part = which(target), weight = Number(target.value);
+    const timer = setTimeout(() => { resting = null; trigger('part', {...part, do: 'weight', weight}); }, REST);
+    resting = {key: part.key, weight, timer};
   }
   if (target.dataset.do === 'words') send(target, {do: 'words', words: target.value});
   if (target.dataset.do === 'region') send(target, {do: 'crop', region: target.value});
@@ -108,7 +110,7 @@ element.addEventListener('focusin', ({target}) => {
 const control = (part, name) => element.querySelector(`[data-part="${part}"] [data-do="${name}"]`);
 watch('value', () => {
   if (open >= 0) show(open);
-  const slider = resting && control(resting.part, 'weight');
+  const slider = resting && element.querySelector(`[data-key="${resting.key}"] [data-do="weight"]`);
   if (slider) { slider.value = resting.weight; slider.nextElementSibling.textContent = said(resting.weight); }
   if (held && document.activeElement === document.body) control(held.part, held.do)?.focus();
   follow();
@@ -118,6 +120,20 @@ const whileHere = (target, name, act) => {
   target.addEventListener(name, listen);
 };
 whileHere(document, 'pointerdown', ({target}) => { if (!element.contains(target)) held = null; });
+// Words are taken out of their box in the moment that they are sent: what is typed from then on is the next words, even
+// while these are looked for.
+whileHere(document, 'mm-send', () => {
+  const box = document.querySelector('#words textarea, #words input');
+  const words = box.value;
+  box.value = '';
+  box.dispatchEvent(new Event('input', {bubbles: true}));
+  trigger('words', {words});
+});
+whileHere(document, 'keydown', (event) => {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || !event.target.closest?.('#words')) return;
+  event.preventDefault();
+  document.dispatchEvent(new Event('mm-send'));
+});
 whileHere(window, 'popstate', () => { returning = true; trigger('link', {link: location.search}); });
 
 // A picture that is pasted, or dropped anywhere, takes the way of one that is chosen from the disk.

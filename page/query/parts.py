@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ SAID_CHARS = 60
 REGION = re.compile(r"\s*([0-9.]+)[\s,]+([0-9.]+)[\s,]+([0-9.]+)[\s,]+([0-9.]+)\s*\Z")
 
 
-def heard(typed: str) -> AskedPart | None:
+def heard(typed: object) -> AskedPart | None:
     """The part that typed words are: `not WORDS` and `-WORDS` push away; nothing where nothing was typed."""
     words = arguments.text(typed, "the words").strip()
     if not words:
@@ -56,9 +57,7 @@ def changed(asked: Asked, said: Mapping[str, Any]) -> Asked:
     if said.get("do") == "refused":
         name = cut(arguments.text(said.get("name"), "the file's name"), SAID_CHARS)
         raise BadQuery(f"{name} is no picture: a query takes pictures; the Library tab adds files of every kind")
-    place = arguments.whole(said.get("part"), "the part", 0, MOST_PARTS)
-    if place >= len(asked.parts):
-        raise BadQuery("this part is not in the query any more: look at the row again")
+    place = _place(asked, said)
     part, do = asked.parts[place], said.get("do")
     if do == "remove":
         after: tuple[AskedPart, ...] = ()
@@ -75,6 +74,23 @@ def changed(asked: Asked, said: Mapping[str, Any]) -> Asked:
     else:
         raise BadQuery(f"{str(do)[:40]!r} cannot be done to this part")
     return replace(asked, parts=(*asked.parts[:place], *after, *asked.parts[place + 1 :]))
+
+
+def _place(asked: Asked, said: Mapping[str, Any]) -> int:
+    """Where a part stands: at its number, or, if others came or went since the row was drawn, where its key is."""
+    place = arguments.whole(said.get("part"), "the part", 0, MOST_PARTS)
+    keys = [_key(part) for part in asked.parts]
+    wanted = arguments.text(said.get("key"), "the part's key") or "".join(keys[place : place + 1])
+    if keys[place : place + 1] == [wanted]:
+        return place
+    if keys.count(wanted) != 1:
+        raise BadQuery("this part is not in the query any more: look at the row again")
+    return keys.index(wanted)
+
+
+def _key(part: AskedPart) -> str:
+    """Names a part wherever it stands; its weight, mark and crop may change."""
+    return f"{zlib.crc32(f'{part.kind} {part.value}'.encode()):08x}"
 
 
 def _marked(part: AskedPart, mark: str) -> AskedPart:
@@ -159,7 +175,8 @@ def _part(previews: Previews, place: int, part: AskedPart, item: Item | None) ->
     else:
         words = f'<span class="mm-piece-name">{escape(name)}</span>'
     return (
-        f'<div class="mm-piece {tone}" role="listitem" data-part="{place}">'
+        f'<div class="mm-piece {tone}" role="listitem" data-part="{place}" '
+        f'data-key="{_key(part)}">'
         f'<div class="mm-piece-top">{seen}{words}<button type="button" class="mm-cross" data-do="remove" '
         f'aria-label="Take out {escape(name)}" title="Take it out">×</button></div>'
         f'<label class="mm-weigh"><input type="range" min="{-MOST_WEIGHT:g}" max="{MOST_WEIGHT:g}" step="0.05" '

@@ -39,6 +39,7 @@ DETAIL_JS = """() => {
   let tries = 100;
   const look = () => {
     const detail = document.querySelector('#detail .mm-detail');
+    detail?.removeAttribute('inert');
     if (!detail || !detail.getClientRects().length) { if (tries--) setTimeout(look, 20); return; }
     const column = detail.closest('.mm-side');
     if (getComputedStyle(column).position === 'sticky') column.scrollTop = 0;

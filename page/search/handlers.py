@@ -11,6 +11,7 @@ import gradio as gr
 from mmretrieval.engine import DEPTH
 from mmretrieval.types import Hit
 from page import arguments
+from page.events import EACH, FREE, LAST
 from page.notices import attempt, notice, removed
 from page.query import filtering, links, parts, staging
 from page.query.asking import Asked, AskedPart
@@ -21,12 +22,10 @@ from page.search import results
 if TYPE_CHECKING:
     from page.state import Page
 
-# Events that only look things up: any number at once, unseen by API clients, no spinner.
-FREE: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
 NOTHING_YET = "nothing to look for yet: write some words, add a picture, or take a result as the query"
 LOST = "This link had {} uploaded picture{}, which an address cannot hold: add {} again."
 BEYOND = "This link had {:,} chosen items, more than an address holds: choose them again."
-SEND_JS = "(words) => ['', words]"
+SEND_JS = "() => { document.dispatchEvent(new Event('mm-send')); }"
 Outputs = tuple[Any, ...]
 
 
@@ -38,7 +37,6 @@ class Widgets(NamedTuple):
     hits: Any
     chosen: Any
     came: Any
-    sent: Any
     words: Any
     picture: Any
     go: Any
@@ -112,9 +110,9 @@ class Handlers:
             return *SKIPPED[:3], notice(outcome.problem, "warning"), *SKIPPED[4:]
         return self.shown(outcome.value, recipe, cut)
 
-    def words(self, typed: str | None, *values: Any) -> Outputs:
+    def words(self, typed: object, *values: Any) -> Outputs:
         """Typed words become a part."""
-        after = self.told(lambda asked: parts.added(asked, parts.heard(typed or "")), *values)
+        after = self.told(lambda asked: parts.added(asked, parts.heard(typed)), *values)
         if isinstance(after[0], Asked) and not after[0].parts:
             after = (*after[:3], notice(f"There is {NOTHING_YET}.", "warning"), *after[4:])
         return after
@@ -178,7 +176,9 @@ class Handlers:
 def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any], dict[str, Any]]]:
     """Wires what makes a search: gives the events for other tabs (`arrive`), and the two of a visit (`load`)."""
     heavy: dict[str, Any] = {"concurrency_id": "encoder", "api_visibility": "private", "show_progress_on": on.shown}
-    many: dict[str, Any] = {"trigger_mode": "multiple"}
+
+    def on_words(event: gr.EventData, *values: Any) -> Outputs:
+        return do.words(event._data.get("words"), *values)
 
     def on_part(event: gr.EventData, *values: Any) -> Outputs:
         return do.told(lambda asked: parts.changed(asked, dict(event._data)), *values)
@@ -195,24 +195,22 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
     def on_stage(event: gr.EventData, recipe: str) -> tuple[Any, Any]:
         return do.stage(dict(event._data), recipe)
 
-    again: dict[str, Any] = {"fn": do.again, "inputs": on.given, "outputs": on.found, **heavy}
-    # The box is emptied before anything is asked, so that the next words can be typed and sent while these are looked
-    # for; each sending waits for its turn.
-    sending = gr.on([on.go.click, on.words.submit], None, [on.words], [on.words, on.sent], js=SEND_JS, **FREE, **many)
-    sending.then(do.words, [on.sent, *on.given], on.found, **heavy, **many)
+    again: dict[str, Any] = {"fn": do.again, "inputs": on.given, "outputs": on.found, **heavy, **LAST}
+    on.go.click(None, js=SEND_JS, **FREE, **EACH)
+    on.row.words(on_words, on.given, on.found, **heavy, **EACH)
     gr.on([on.recipe.input, on.cut.input, on.kinds.input, on.conditions.submit], **again)
     on.picture.change(do.picture, [on.picture, *on.given], [on.picture, *on.found], **heavy)
-    on.row.part(on_part, on.given, on.found, **heavy)
+    on.row.part(on_part, on.given, on.found, **heavy, **EACH)
     on.shown.more(on_more, on.given[:3], on.found, **heavy)
     for source in (on.row, on.past, on.shown):
-        source.link(on_settle, None, on.held, **FREE)
-        source.link(on_link, None, [*on.found, *on.held], **heavy)
+        source.link(on_settle, None, on.held, **FREE, **EACH)
+        source.link(on_link, None, [*on.found, *on.held], **heavy, **EACH)
     on.clear.click(do.clear, None, [on.words, *on.found, *on.held], **FREE)
     on.recipe.change(staging.chips, [on.recipe], [on.steps], **FREE)
     for source in (on.steps, on.stages):
         source.stage(on_stage, [on.recipe], [on.recipe, on.problem], **FREE).then(**again)
     on.write.click(do.written, [on.conditions, *on.form], [on.conditions, on.problem], **FREE).then(**again)
-    arrive = {"fn": do.arrive, "inputs": on.given[:3], "outputs": [*on.found, on.kinds, on.conditions], **heavy}
+    arrive = {"fn": do.arrive, "inputs": on.given[:3], "outputs": [*on.found, on.kinds, on.conditions], **heavy, **LAST}
     came: dict[str, Any] = {"inputs": [on.came], "js": "() => [location.search]"}
     settle = {"fn": do.settle, "outputs": on.held, **came, **FREE}
     return arrive, (settle, {"fn": do.link, "outputs": [*on.found, *on.held], **came, **heavy})
@@ -247,9 +245,9 @@ def wire_detail(do: Handlers, on: Widgets) -> None:
         return said, gr.Column(visible=False), gr.Button(visible=False)
 
     told = [on.chosen, on.about, on.column, on.remove, on.sure]
-    on.shown.select(on_select, [on.hits], told, **FREE).then(None, js=detailed.DETAIL_JS, **FREE)
+    on.shown.select(on_select, [on.hits], told, **FREE, **EACH).then(None, js=detailed.DETAIL_JS, **FREE, **EACH)
     acted = [*on.found, on.chosen, on.about, on.remove, on.sure]
-    on.about.act(on_act, [on.hits, *on.given], acted, **heavy).then(None, js=detailed.DETAIL_JS, **FREE)
+    on.about.act(on_act, [on.hits, *on.given], acted, **heavy, **EACH).then(None, js=detailed.DETAIL_JS, **FREE, **EACH)
     on.close.click(lambda: gr.Column(visible=False), outputs=[on.column], **FREE)
     on.remove.click(lambda: gr.Button(visible=True), outputs=[on.sure], **FREE)
     on.sure.click(on_remove, [on.chosen], [on.problem, on.column, on.sure], **FREE)

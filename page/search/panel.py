@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from mmretrieval.types import Hit
+from page.events import FREE
 from page.notices import attempt
 from page.query.asking import Asked
 from page.search import why
 from page.search.around import near
 from page.search.detail import DETAIL_JS, PANEL_JS
-from page.search.handlers import FREE, Widgets, show_detail
+from page.search.handlers import Widgets, show_detail
 
 if TYPE_CHECKING:
     from page.state import Page

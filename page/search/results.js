@@ -47,6 +47,8 @@ element.addEventListener('click', (event) => {
   if (!card) return;
   element.querySelectorAll('.mm-chosen').forEach((other) => other.classList.remove('mm-chosen'));
   card.classList.add('mm-chosen');
+  // What is pressed until the panel shows this one is not meant for what it showed before.
+  document.querySelector('#detail .mm-detail')?.setAttribute('inert', '');
   trigger('select', {item: card.dataset.item});
 });
 const whileHere = (target, name, act) => {

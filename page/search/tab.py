@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
+from page.events import FREE
 from page.notices import notice
 from page.query import filtering, parts, recipes, staging
 from page.query.asking import Asked
@@ -14,7 +15,7 @@ from page.query.links import FIRST
 from page.search import panel
 from page.search.cards import GRID_JS
 from page.search.detail import PANEL_JS
-from page.search.handlers import FREE, Handlers, Widgets, show_detail, wire, wire_detail
+from page.search.handlers import Handlers, Widgets, show_detail, wire, wire_detail
 from page.search.results import EXAMPLES, Results, first_look, search, spoken
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def recipe_menu(page: Page, label: str, value: str, name: str = "recipe", *, opt
 def _asking(page: Page, previews: parts.Previews) -> dict[str, Any]:
     """What a query is put together with: the row of parts and what adds to it, the recipe, the filters."""
     made: dict[str, Any] = {"asked": gr.State(Asked()), "k": gr.State(FIRST), "hits": gr.State({})}
-    made |= {"chosen": gr.State(""), "came": gr.Textbox(visible=False), "sent": gr.Textbox(visible=False)}
+    made |= {"chosen": gr.State(""), "came": gr.Textbox(visible=False)}
     with gr.Row(equal_height=False, elem_classes="mm-ask"):
         with gr.Column(scale=7, min_width=300):
             with gr.Row(elem_classes="mm-go"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,27 @@ def test_searching_and_fitting_write_into_the_other_folder_alone(
     with Library.open(folder) as library:
         assert [found(Engine(library), recipe) for recipe in RECIPES] == read
     assert digest_of(folder) != before, "a library that may be written keeps its caches with it"
+
+
+def test_threads_that_let_go_at_once_leave_no_journal(folder: Path) -> None:
+    left = []
+    for _ in range(60):
+        with Library.open(folder) as library:
+            ready = threading.Barrier(4)
+
+            def read(library: Library = library, ready: threading.Barrier = ready) -> None:
+                ledger = library.ledger
+                ledger.item_counts()
+                ready.wait()
+                ledger.close()
+
+            threads = [threading.Thread(target=read) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        left += [path.name for path in folder.iterdir() if path.name.startswith("ledger.sqlite-")]
+    assert not left
 
 
 def test_what_the_library_has_is_used_and_not_even_marked_as_used(folder: Path, tmp_path: Path) -> None:

@@ -272,16 +272,83 @@ def test_a_composed_query_with_a_negative_part(visit: Any) -> None:
     assert visit.locator(".mm-piece").count() == 0 and "text=" not in visit.url
 
 
+class Held:
+    """Requests of a visit that are held back, as if the one before were still answered, until they are let go."""
+
+    def __init__(self, visit: Any) -> None:
+        self.visit, self.routes, self.open = visit, list[Any](), False
+        visit.route("**/gradio_api/queue/join*", self.meet)
+
+    def meet(self, route: Any) -> None:
+        if self.open:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def let_go(self, number: int) -> None:
+        """Lets what was held go on, in its order, once there is so much of it, and holds no more."""
+        for _ in range(PATIENCE // 20):
+            if len(self.routes) >= number:
+                break
+            self.visit.wait_for_timeout(20)
+        self.open = True
+        assert len(self.routes) == number
+        for route in self.routes:
+            with self.visit.expect_response("**/gradio_api/queue/join*"):
+                route.continue_()
+
+
 def test_words_sent_while_others_are_looked_for_are_asked_too(visit: Any) -> None:
-    box = visit.locator("#words textarea")
+    box, held = visit.locator("#words textarea"), Held(visit)
     for words in ("red", "not car", "street"):
         box.fill(words)
         box.press("Enter")
     box.press_sequentially("left")
+    held.let_go(3)
     visit.locator("#summary .mm-summary").filter(has_text="street").wait_for()
     said = visit.locator("#summary .mm-summary").inner_text()
     assert all(word in said for word in ("“red”", "“street”", "away from “car”"))
     assert visit.locator(".mm-piece").count() == 3 and box.input_value() == "left"
+
+
+def test_what_is_changed_while_a_search_runs_counts_too(visit: Any) -> None:
+    ask(visit, "red", "car", recipe="hashing@text")
+    visit.locator("#words textarea").fill("street")
+    visit.locator("#words textarea").press("Enter")
+    visit.locator(".mm-piece").nth(2).wait_for()
+    held = Held(visit)
+    visit.locator(".mm-piece").nth(0).get_by_role("button", name="Take out").click()
+    visit.locator(".mm-piece").nth(2).locator("[data-do=words]").fill("wall")
+    visit.locator(".mm-piece").nth(2).locator("[data-do=words]").press("Tab")
+    visit.locator(".mm-piece").nth(0).get_by_role("button", name="Take out").click()
+    held.let_go(3)
+    visit.locator("#problem").filter(has_text="not in the query any more").wait_for()
+    asked = visit.locator("#summary .mm-summary").inner_text()
+    assert "“wall”" in asked and "away from “car”" in asked and "street" not in asked and "red" not in asked
+
+
+def test_a_filter_that_is_set_while_a_search_runs_is_searched_with(visit: Any) -> None:
+    ask(visit, "red", recipe="hashing@text")
+    visit.get_by_role("button", name="Filters").click()
+    held = Held(visit)
+    for kind in ("pictures", "clips", "passages"):
+        visit.locator("#filters label").filter(has_text=kind).click()
+    held.let_go(1)
+    visit.wait_for_function("[...new URLSearchParams(location.search).getAll('kind')].join() === 'image,video,text'")
+
+
+def test_nothing_is_pressed_in_the_panel_of_the_result_before(visit: Any) -> None:
+    ask(visit, "red", recipe="hashing@all")
+    visit.locator("#results [data-item]").first.click()
+    visit.locator("#detail .mm-detail").wait_for()
+    held = Held(visit)
+    last = visit.locator("#results [data-item]").last
+    last.click()
+    assert visit.locator("#detail .mm-detail[inert]").count() == 1
+    held.let_go(1)
+    visit.locator(f'#detail .mm-detail:not([inert])[data-about="{last.get_attribute("data-item")}"]').wait_for()
+    last.click()
+    visit.locator("#detail .mm-detail:not([inert])").wait_for()
 
 
 def test_the_detail_stays_in_sight_beside_a_result_far_down(visit: Any) -> None:
