@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from page.state import Page
 
+ANSWERS = Path(__file__).with_name("answers.js")
 UPLOAD_LIMIT = "512mb"
 # Where the Model Context Protocol is spoken, below the page's address.
 AGENTS = "gradio_api/mcp/"
@@ -128,6 +129,7 @@ def serve(
         state_session_capacity=VISITS,
         theme=theme(),
         css_paths=[STYLE],
+        head=f"<script>{ANSWERS.read_text(encoding='utf-8')}</script>",
     )
     if agents and not demo.mcp_server:
         demo.close(verbose=False)

@@ -1,0 +1,146 @@
+"""What is done while something else is still answered, in a real browser: nothing of it is lost or mistaken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.page.serving import visited
+from tests.page.test_browser import ask
+
+pytestmark = pytest.mark.browser
+PATIENCE = 60_000
+# Between the last answer and the word that none is due, so long as `lag` says: as on a machine that has much to do.
+LAGGING = """
+const plain = window.fetch;
+window.fetch = async (input, init) => {
+  const reply = await plain(input, init);
+  if (!String(input.url ?? input).includes('/queue/data')) return reply;
+  const lines = (controller) => ({
+    rest: '',
+    async write(text) {
+      const messages = (this.rest + text).split('\\n\\n');
+      this.rest = messages.pop();
+      for (const message of messages) {
+        if (message.includes('close_stream')) {
+          window.closes = (window.closes ?? 0) + 1;
+          await new Promise((go) => setTimeout(go, window.lag ?? 0));
+        }
+        controller.enqueue(`${message}\\n\\n`);
+      }
+    },
+  });
+  let each;
+  const slow = new TransformStream({
+    start(controller) { each = lines(controller); },
+    transform(text) { return each.write(text); },
+  });
+  const body = reply.body.pipeThrough(new TextDecoderStream()).pipeThrough(slow).pipeThrough(new TextEncoderStream());
+  return new Response(body, {status: reply.status, headers: reply.headers});
+};
+"""
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Any]:
+    """A fresh visit to the page."""
+    with visited(browser, address, 1000, PATIENCE) as page:
+        yield page
+
+
+class Held:
+    """Requests of a visit that are held back, as if the one before were still answered, until they are let go."""
+
+    def __init__(self, visit: Any) -> None:
+        self.visit, self.routes, self.open = visit, list[Any](), False
+        visit.route("**/gradio_api/queue/join*", self.meet)
+
+    def meet(self, route: Any) -> None:
+        if self.open:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def let_go(self, number: int) -> None:
+        """Lets what was held go on, in its order, once there is so much of it, and holds no more."""
+        for _ in range(PATIENCE // 20):
+            if len(self.routes) >= number:
+                break
+            self.visit.wait_for_timeout(20)
+        self.open = True
+        assert len(self.routes) == number
+        for route in self.routes:
+            with self.visit.expect_response("**/gradio_api/queue/join*"):
+                route.continue_()
+
+
+def test_words_sent_while_others_are_looked_for_are_asked_too(visit: Any) -> None:
+    box, held = visit.locator("#words textarea"), Held(visit)
+    for words in ("red", "not car", "street"):
+        box.fill(words)
+        box.press("Enter")
+    box.press_sequentially("left")
+    held.let_go(3)
+    visit.locator("#summary .mm-summary").filter(has_text="street").wait_for()
+    said = visit.locator("#summary .mm-summary").inner_text()
+    assert all(word in said for word in ("“red”", "“street”", "away from “car”"))
+    assert visit.locator(".mm-piece").count() == 3 and box.input_value() == "left"
+
+
+def test_what_is_changed_while_a_search_runs_counts_too(visit: Any) -> None:
+    ask(visit, "red", "car", recipe="hashing@text")
+    visit.locator("#words textarea").fill("street")
+    visit.locator("#words textarea").press("Enter")
+    visit.locator(".mm-piece").nth(2).wait_for()
+    held = Held(visit)
+    visit.locator(".mm-piece").nth(0).get_by_role("button", name="Take out").click()
+    visit.locator(".mm-piece").nth(2).locator("[data-do=words]").fill("wall")
+    visit.locator(".mm-piece").nth(2).locator("[data-do=words]").press("Tab")
+    visit.locator(".mm-piece").nth(0).get_by_role("button", name="Take out").click()
+    held.let_go(3)
+    visit.locator("#problem").filter(has_text="not in the query any more").wait_for()
+    asked = visit.locator("#summary .mm-summary").inner_text()
+    assert "“wall”" in asked and "away from “car”" in asked and "street" not in asked and "red" not in asked
+
+
+def test_a_filter_that_is_set_while_a_search_runs_is_searched_with(visit: Any) -> None:
+    ask(visit, "red", recipe="hashing@text")
+    visit.get_by_role("button", name="Filters").click()
+    held = Held(visit)
+    for kind in ("pictures", "clips", "passages"):
+        visit.locator("#filters label").filter(has_text=kind).click()
+    held.let_go(1)
+    visit.wait_for_function("[...new URLSearchParams(location.search).getAll('kind')].join() === 'image,video,text'")
+
+
+def test_nothing_is_pressed_in_the_panel_of_the_result_before(visit: Any) -> None:
+    ask(visit, "red", recipe="hashing@all")
+    visit.locator("#results [data-item]").first.click()
+    visit.locator("#detail .mm-detail").wait_for()
+    held = Held(visit)
+    last = visit.locator("#results [data-item]").last
+    last.click()
+    assert visit.locator("#detail .mm-detail[inert]").count() == 1
+    held.let_go(1)
+    visit.locator(f'#detail .mm-detail:not([inert])[data-about="{last.get_attribute("data-item")}"]').wait_for()
+    last.click()
+    visit.locator("#detail .mm-detail:not([inert])").wait_for()
+
+
+def test_an_answer_is_shown_though_the_stream_was_about_to_close(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.add_init_script(LAGGING)
+    page.goto(f"{address}?text=red&recipe=hashing@text")
+    page.locator("#results .mm-rank").first.wait_for()
+    page.evaluate("window.lag = 1500")
+    for words in ("car", "wall", "street"):
+        closes = page.evaluate("window.closes ?? 0")
+        page.locator("#words textarea").fill(words)
+        page.locator("#words textarea").press("Enter")
+        page.locator("#summary").filter(has_text=words).wait_for()
+        page.wait_for_function(f"window.closes > {closes}")
+    assert page.locator(".mm-piece").count() == 4
+    page.close()
