@@ -203,6 +203,7 @@ def place_of(item: Item) -> str:
 
 def _show(people: Console, found: Sequence[tuple[Hit, Item]], run: Run, way_out: str) -> None:
     """What was found, or the way out where nothing was, and how long it took."""
+    from mmretrieval.recipe import parse
     from mmretrieval.timing import in_words
 
     if found:
@@ -211,6 +212,10 @@ def _show(people: Console, found: Sequence[tuple[Hit, Item]], run: Run, way_out:
         say(people, f"nothing was found: {way_out}")
     if weak := sum(hit.weak for hit, _ in found):
         say(people, f"{weak} of these {len(found)} (dim) are no better than chance, by the recipe's cut-off")
+    unjudged = sum(hit.chance is None for hit, _ in found) if parse(run.recipe).cutoff else 0
+    if unjudged:
+        bright = "that they are not dim does not make them good"
+        say(people, f"{unjudged} of these {len(found)} could not be judged by the recipe's cut-off: {bright}")
     say(people, in_words(run.meta))
 
 

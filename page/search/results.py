@@ -86,7 +86,7 @@ def _found(page: Page, wanted: Asked, link: Link) -> Results:
     said, address = spoken(page, wanted), links.address(link)
     line = (
         f'<div class="mm-summary"><strong>{counted(len(hits), "result")}</strong> for {escape(said)}'
-        f"<br><code>{escape(run.recipe)}</code> · {_took(run)}{_scale(hits[0])}{_mix(items, hits)}</div>"
+        f"<br><code>{escape(run.recipe)}</code> · {_took(run)}{_scale(hits)}{_mix(items, hits)}</div>"
         f"{_unweighed(asked, run.recipe)}{judged.told(page, asked, hits, run.recipe, wanted=link.cut)}"
         f"{_elsewhere(page, replace(link, recipe=run.recipe), address)}"
         f"{saved.results(page, said, run.recipe, items, hits)}"
@@ -119,21 +119,29 @@ def drawable(items: Mapping[str, Item], hits: Sequence[Hit]) -> list[Card]:
     """Cards of the hits that are still there, in order, each with its bars and with what chance says of it."""
     there = [hit for hit in hits if hit.id in items]
     tallest = _tallest(there)
-    scores = [hit.score for hit in there]
+    scores: dict[str, list[float]] = {}
+    for hit in there:
+        scores.setdefault(_scored_by(hit), []).append(hit.score)
     some_judged = any(hit.chance is not None for hit in there)
     shown = []
     for hit in there:
         item = items[hit.id]
-        one = replace(card(item, hit), bar=_height(hit.score, scores), brought=_bars(hit, tallest), tone="same")
+        height = _height(hit.score, scores[_scored_by(hit)])
+        one = replace(card(item, hit), bar=height, brought=_bars(hit, tallest), tone="same")
         mark = f"in {len(item.paths)} files" if len(item.paths) > 1 else ""
         shown.append(replace(one, mark=mark, weak=hit.weak, unjudged=some_judged and hit.chance is None))
     return shown
 
 
 def _height(score: float, scores: Sequence[float]) -> float:
-    """A score among those shown: from 0 where none is below it, else from the lowest."""
+    """A score among those shown of its stage: from 0 where none is below it, else from the lowest."""
     low, high = min(0.0, *scores), max(scores)
     return (score - low) / (high - low) if high > low else 1.0
+
+
+def _scored_by(hit: Hit) -> str:
+    """The stage that the score is of: a reranker gives none to what stands below its depth, or lacks a view."""
+    return hit.trail[-1].stage if hit.trail else ""
 
 
 def _tallest(hits: Sequence[Hit]) -> dict[str, float]:
@@ -256,10 +264,16 @@ def _took(run: Run) -> str:
     return f'<span class="mm-took" title="{said}">{run.meta["seconds"]:.2f} s</span>'
 
 
-def _scale(hit: Hit) -> str:
-    """What the scores on the cards count, where that is not a cosine."""
-    joined = bool(hit.trail) and hit.trail[-1].stage.endswith("@all")
-    return f' · <span class="mm-hint">scores: {STANDARDISED}</span>' if joined else ""
+def _scale(hits: Sequence[Hit]) -> str:
+    """What the scores on the cards count, where that is not a cosine, and whose they are where not all of one stage."""
+    stages = Counter(_scored_by(hit) for hit in hits)
+    said = ""
+    if len(stages) > 1:
+        whose = ", ".join(f"{count} by {stage}" for stage, count in stages.items())
+        said = f"scores: {whose}; compare those of one stage"
+    elif next(iter(stages)).endswith("@all"):
+        said = f"scores: {STANDARDISED}"
+    return f' · <span class="mm-hint">{escape(said)}</span>' if said else ""
 
 
 def _nothing(wanted: Asked, recipe: str) -> str:

@@ -264,3 +264,15 @@ def test_what_is_no_better_than_chance_is_counted(library: Library) -> None:
         hits = told(library, "--recipe", recipe, "--text", "fox", "-k", 3)["hits"]
         assert sum(hit["weak"] for hit in hits) == weak
         assert all((hit["chance"] is None) is ("cutoff" not in recipe) for hit in hits)
+
+
+def test_what_could_not_be_judged_is_counted_too(library: Library) -> None:
+    """A passage has no picture, and only bm25 finds it."""
+    asking = ("--text", "Whales sing", "-k", 20)
+    hits = told(library, "--recipe", "hashing@visual+bm25,cutoff:0.02", *asking)["hits"]
+    unjudged = sum(hit["chance"] is None for hit in hits)
+    assert 0 < unjudged < len(hits)
+    said = call(library, "--recipe", "hashing@visual+bm25,cutoff:0.02", *asking).stdout
+    assert f"{unjudged} of these {len(hits)} could not be judged by the recipe's cut-off" in said
+    for recipe in ("hashing@visual+bm25", "hashing@visual,cutoff:0.02"):
+        assert "could not be judged" not in call(library, "--recipe", recipe, *asking).stdout
