@@ -33,7 +33,7 @@ class Widgets(NamedTuple):
     """Everything on the tab, by name."""
 
     asked: Any
-    k: Any
+    seen: Any
     hits: Any
     chosen: Any
     came: Any
@@ -68,7 +68,7 @@ class Widgets(NamedTuple):
     @property
     def found(self) -> list[Any]:
         """What a search fills, in the order of `Handlers.shown`."""
-        return [self.asked, self.k, self.row, self.problem, self.line, self.shown, self.hits, self.column]
+        return [self.asked, self.seen, self.row, self.problem, self.line, self.shown, self.hits, self.column]
 
     @property
     def held(self) -> list[Any]:
@@ -93,13 +93,14 @@ class Handlers:
 
     def shown(self, asked: Asked, recipe: str | None, cut: bool, k: int = FIRST, fold: bool = True) -> Outputs:
         """The search for a query; of none, the first look. What went wrong is said in place of results."""
+        seen = Link(asked, recipe or "", k, bool(cut), fold)
         if not asked.parts:
             row = parts.row(self.previews, asked, "")
-            return asked, FIRST, row, "", *results.first_look(self.page, asked), {}, gr.Column(visible=False)
+            return asked, seen, row, "", *results.first_look(self.page, asked), {}, gr.Column(visible=False)
         read = results.search(self.page, asked, recipe or "", k, cut=bool(cut), fold=fold)
         row = parts.row(self.previews, asked, None if read.problem else read.address, read.said)
         told = notice(read.problem, "warning")
-        return asked, k, row, told, read.line, read.cards, read.hits, gr.Column(visible=False)
+        return asked, seen, row, told, read.line, read.cards, read.hits, gr.Column(visible=False)
 
     def told(self, change: Callable[[Asked], Asked], *values: Any) -> Outputs:
         """The search for the query after a change; what cannot be done is said, and the results stay."""
@@ -123,9 +124,14 @@ class Handlers:
             return gr.skip(), *SKIPPED
         return None, *self.told(lambda asked: parts.added(asked, AskedPart("picture", path)), *values)
 
-    def again(self, *values: Any) -> Outputs:
-        """The same query under another recipe or filter. Of none, the first look: a server that has lost what a visitor
-        asked leaves nothing on the screen that was never searched so."""
+    def again(self, seen: Link, *values: Any) -> Outputs:
+        """The same query under another recipe or filter; nothing where that is `seen`: a menu that is left says that it
+        has changed. Of none, the first look: a server that has lost what a visitor asked leaves nothing on the screen
+        that was never searched so."""
+        asked, recipe, cut, kinds, conditions = values
+        filtered = replace(asked, kinds=tuple(kinds or ()), conditions=conditions or "")
+        if Link(filtered, recipe or "", seen.k, bool(cut), seen.fold) == seen:
+            return SKIPPED
         return self.told(lambda asked: asked, *values)
 
     def link(self, text: object) -> Outputs:
@@ -195,7 +201,7 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
     def on_stage(event: gr.EventData, recipe: str) -> tuple[Any, Any]:
         return do.stage(dict(event._data), recipe)
 
-    again: dict[str, Any] = {"fn": do.again, "inputs": on.given, "outputs": on.found, **heavy, **LAST}
+    again: dict[str, Any] = {"fn": do.again, "inputs": [on.seen, *on.given], "outputs": on.found, **heavy, **LAST}
     on.go.click(None, js=SEND_JS, **FREE, **EACH)
     on.row.words(on_words, on.given, on.found, **heavy, **EACH)
     gr.on([on.recipe.input, on.cut.input, on.kinds.input, on.conditions.submit], **again)

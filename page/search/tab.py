@@ -11,7 +11,7 @@ from page.events import FREE
 from page.notices import notice
 from page.query import filtering, parts, recipes, staging
 from page.query.asking import Asked
-from page.query.links import FIRST
+from page.query.links import FIRST, Link
 from page.search import panel
 from page.search.cards import GRID_JS
 from page.search.detail import PANEL_JS
@@ -72,7 +72,7 @@ def recipe_menu(page: Page, label: str, value: str, name: str = "recipe", *, opt
 
 def _asking(page: Page, previews: parts.Previews) -> dict[str, Any]:
     """What a query is put together with: the row of parts and what adds to it, the recipe, the filters."""
-    made: dict[str, Any] = {"asked": gr.State(Asked()), "k": gr.State(FIRST), "hits": gr.State({})}
+    made: dict[str, Any] = {"asked": gr.State(Asked()), "seen": gr.State(Link()), "hits": gr.State({})}
     made |= {"chosen": gr.State(""), "came": gr.Textbox(visible=False)}
     with gr.Row(equal_height=False, elem_classes="mm-ask"):
         with gr.Column(scale=7, min_width=300):
@@ -129,6 +129,6 @@ def build(page: Page) -> Tab:
     wire_detail(handlers, on)
     panel.wire(page, below, on)
     # Reasons belong to the results that they were asked of; more of the same results leave them.
-    on.shown.change(lambda k: "" if k <= FIRST else gr.skip(), [on.k], [below.why], **FREE)
+    on.shown.change(lambda seen: "" if seen.k <= FIRST else gr.skip(), [on.seen], [below.why], **FREE)
     menus = [on.form.dated, on.form.key]
     return Tab(on.asked, on.recipe, on.words, arrive, load, (lambda: filtering.menus(page), menus))

@@ -20,9 +20,10 @@ from page.library import tab as library
 from page.notices import attempt, notice, table
 from page.query import filtering, links, parts, recipes
 from page.query.asking import Asked, AskedPart, query, restriction
+from page.query.links import Link
 from page.search import cards, detail, results
 from page.search import tab as search
-from page.search.handlers import Handlers
+from page.search.handlers import SKIPPED, Handlers
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption, captions, draw
 
@@ -324,8 +325,8 @@ def do(page: Page) -> Handlers:
 
 
 def test_words_become_parts_and_are_searched(do: Handlers) -> None:
-    asked, k, row, problem, line, *_ = do.words("red", Asked(), TEXT, True, [], "")
-    assert problem == "" and asked == Asked.of("red") and k == 24 and "results" in line
+    asked, seen, row, problem, line, *_ = do.words("red", Asked(), TEXT, True, [], "")
+    assert problem == "" and asked == Asked.of("red") and seen == Link(asked, TEXT) and "results" in line
     assert f'data-link="text=red&amp;recipe={TEXT}"' in row
     asked = do.words("not car", asked, TEXT, True, ["image"], "year > 3")[0]
     assert asked == Asked.of("red", avoid="car", kinds=("image",), conditions="year > 3")
@@ -345,7 +346,7 @@ def test_a_link_brings_a_search_back_with_its_widgets(do: Handlers, page: Page) 
     *found, kinds, conditions, recipe, cut = do.link(
         "?text=red&text=-1.5*car&kind=image&where=year%20%3E%203&k=7&cut=0"
     )
-    assert found[0].parts == (AskedPart("words", "red"), AskedPart("words", "car", -1.5)) and found[1] == 7
+    assert found[0].parts == (AskedPart("words", "red"), AskedPart("words", "car", -1.5)) and found[1].k == 7
     assert (kinds, conditions, recipe, cut) == (["image"], "year > 3", page.library.default_recipe, False)
     assert "1 uploaded picture" in do.link("?text=red&uploads=1")[3]
     assert "Ask for something" in do.link("")[4]
@@ -355,7 +356,7 @@ def test_a_link_brings_a_search_back_with_its_widgets(do: Handlers, page: Page) 
 
 def test_more_keeps_the_query_and_the_detail(do: Handlers) -> None:
     found = do.more({"k": 9}, Asked.of("red"), TEXT, True)
-    assert found[1] == 9 and len(found[6]) == 9
+    assert found[1].k == 9 and len(found[6]) == 9
     assert "whole number" in do.more({"k": "many"}, Asked.of("red"), TEXT, True)[3]
 
 
@@ -397,8 +398,16 @@ def test_one_query_cannot_keep_everybody_waiting(page: Page, parts_: list[AskedP
 
 
 def test_a_query_that_the_server_lost_leaves_no_results_of_another(do: Handlers) -> None:
-    asked, _, _, problem, line, cards_, hits, _ = do.again(Asked(), "hashing@text,csls", True, ["image"], "")
+    asked, _, _, problem, line, cards_, hits, _ = do.again(Link(), Asked(), "hashing@text,csls", True, ["image"], "")
     assert not asked.parts and (problem, hits) == ("", {}) and "Ask for something" in line and "mm-welcome" in cards_
+
+
+def test_a_menu_that_is_left_as_it_was_asks_for_nothing(do: Handlers) -> None:
+    found = do.link(f"?text=red&recipe={TEXT}&kind=image&k=7")
+    asked, seen = found[:2]
+    assert do.again(seen, asked, TEXT, True, ["image"], "") == SKIPPED
+    for other in ((TEXT, False, ["image"], ""), (TEXT, True, [], ""), ("hashing@all", True, ["image"], "")):
+        assert do.again(seen, asked, *other)[1] == Link(replace(asked, kinds=tuple(other[2])), other[0], cut=other[1])
 
 
 def test_a_link_sets_its_widgets_before_it_searches(do: Handlers) -> None:
