@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from gradio.components.api_component import Api
 
 from mmretrieval.errors import BadQuery
 from page import arguments
-from page.notices import escape, problem_of
+from page.notices import counted, escape, problem_of
 
 if TYPE_CHECKING:
     from gradio.block_function import BlockFunction
@@ -89,6 +90,8 @@ class Guarded(gr.Blocks):
         """The values that a handler gets, each read by its widget."""
         try:
             fields = block_fn.inputs
+            if block_fn.api_visibility != "private" and len(inputs) != len(fields):
+                raise BadQuery(_miscounted(block_fn, len(inputs)))
             read = [
                 value if field.stateful else READERS[type(field)](field, self._host.paths.meant(value), _called(field))
                 for field, value in zip(fields, inputs, strict=False)
@@ -148,6 +151,14 @@ def _hears(handler: Callable[..., Any]) -> bool:
 
 def _called(field: Any) -> str:
     return str(getattr(field, "label", None) or getattr(field, "elem_id", None) or type(field).__name__)
+
+
+def _miscounted(block_fn: BlockFunction, given: int) -> str:
+    name, names = block_fn.api_name, list(signature(block_fn.fn).parameters if block_fn.fn else ())
+    return (
+        f"{name} takes {counted(len(names), 'value')} in this order, and {given} came: {', '.join(names)}. "
+        f"POST values by their names to /gradio_api/call/v2/{name}, and those that you leave out are the usual ones"
+    )
 
 
 def _unlike(block_fn: BlockFunction, error: Exception) -> gr.Error:

@@ -186,3 +186,10 @@ def test_duplicates_and_disk_use(client: Client, library: Path, tmp_path: Path) 
         client.predict(cosine=0.1, api_name="/near_duplicates")
     status = client.predict(api_name="/status")
     assert status["disk"]["embeddings"] == status["embedding_bytes"]
+
+
+@pytest.mark.parametrize("given", [[], ["red"], ["red"] * 40])
+def test_values_without_names_are_counted(address: str, given: list[str]) -> None:
+    asked = httpx.post(f"{address}gradio_api/call/search", json={"data": given}, timeout=60).json()["event_id"]
+    said = httpx.get(f"{address}gradio_api/call/search/{asked}", timeout=60).text
+    assert f"in this order, and {len(given)} came: words, " in said and "/gradio_api/call/v2/search" in said
