@@ -122,17 +122,21 @@ const whileHere = (target, name, act) => {
 whileHere(document, 'pointerdown', ({target}) => { if (!element.contains(target)) held = null; });
 // Words are taken out of their box in the moment that they are sent: what is typed from then on is the next words, even
 // while these are looked for.
-whileHere(document, 'mm-send', () => {
+const taken = () => {
   const box = document.querySelector('#words textarea, #words input');
   const words = box.value;
   box.value = '';
   box.dispatchEvent(new Event('input', {bubbles: true}));
-  trigger('words', {words});
+  return words;
+};
+whileHere(document, 'click', ({target}) => {
+  if (target.closest?.('#search')) trigger('words', {words: taken()});
+  if (target.closest?.('#clear')) { taken(); trigger('fresh', {}); }
 });
 whileHere(document, 'keydown', (event) => {
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing || !event.target.closest?.('#words')) return;
   event.preventDefault();
-  document.dispatchEvent(new Event('mm-send'));
+  trigger('words', {words: taken()});
 });
 whileHere(window, 'popstate', () => { returning = true; trigger('link', {link: location.search}); });
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 NOTHING_YET = "nothing to look for yet: write some words, add a picture, or take a result as the query"
 LOST = "This link had {} uploaded picture{}, which an address cannot hold: add {} again."
 BEYOND = "This link had {:,} chosen items, more than an address holds: choose them again."
-SEND_JS = "() => { document.dispatchEvent(new Event('mm-send')); }"
 Outputs = tuple[Any, ...]
 
 
@@ -39,7 +39,6 @@ class Widgets(NamedTuple):
     came: Any
     words: Any
     picture: Any
-    go: Any
     clear: Any
     row: Any
     past: Any
@@ -135,7 +134,7 @@ class Handlers:
         return self.told(lambda asked: asked, *values)
 
     def link(self, text: object) -> Outputs:
-        """The search that an address holds, and the widgets that it sets (`Widgets.held`)."""
+        """The search that an address holds; `settle` sets its widgets."""
         read = attempt(lambda: links.parse(text))
         link = read.value or Link()
         recipe = link.recipe or self.page.library.default_recipe
@@ -144,10 +143,11 @@ class Handlers:
         said += [LOST.format(link.lost, *(("", "it") if link.lost == 1 else ("s", "them")))] if link.lost else []
         said += [BEYOND.format(link.beyond)] if link.beyond else []
         found[3] = notice("\n".join(filter(None, said)), "warning") + found[3]
-        return *found, list(link.asked.kinds), link.asked.conditions, recipe, link.cut
+        return tuple(found)
 
     def settle(self, text: object) -> Outputs:
-        """The widgets that an address sets (`Widgets.held`), at once: what is asked meanwhile is asked under these."""
+        """The widgets that an address sets (`Widgets.held`), before it is searched: what is asked, or set, meanwhile is
+        asked under these, and stays."""
         link = attempt(lambda: links.parse(text)).value or Link()
         recipe = link.recipe or self.page.library.default_recipe
         return list(link.asked.kinds), link.asked.conditions, recipe, link.cut
@@ -164,9 +164,8 @@ class Handlers:
         return *self.shown(asked, recipe, cut, read.value, said.get("fold") is not False)[:7], gr.skip()
 
     def clear(self) -> Outputs:
-        """Everything as at first, the typed words before and `Widgets.held` behind."""
-        recipe = self.page.library.default_recipe
-        return "", *self.shown(Asked(), recipe, True), [], "", recipe, True
+        """Everything as at first."""
+        return self.shown(Asked(), self.page.library.default_recipe, True)
 
     def stage(self, said: Mapping[str, Any], recipe: str | None) -> tuple[Any, Any]:
         """The recipe with a stage more or less, and what is wrong with that if anything is."""
@@ -202,7 +201,6 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
         return do.stage(dict(event._data), recipe)
 
     again: dict[str, Any] = {"fn": do.again, "inputs": [on.seen, *on.given], "outputs": on.found, **heavy, **LAST}
-    on.go.click(None, js=SEND_JS, **FREE, **EACH)
     on.row.words(on_words, on.given, on.found, **heavy, **EACH)
     gr.on([on.recipe.input, on.cut.input, on.kinds.input, on.conditions.submit], **again)
     on.picture.change(do.picture, [on.picture, *on.given], [on.picture, *on.found], **heavy)
@@ -210,8 +208,10 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
     on.shown.more(on_more, on.given[:3], on.found, **heavy)
     for source in (on.row, on.past, on.shown):
         source.link(on_settle, None, on.held, **FREE, **EACH)
-        source.link(on_link, None, [*on.found, *on.held], **heavy, **EACH)
-    on.clear.click(do.clear, None, [on.words, *on.found, *on.held], **FREE)
+        source.link(on_link, None, on.found, **heavy, **EACH)
+    # What a visitor sets from then on stays, and no search that still runs fills the page again: this waits for it.
+    on.clear.click(None, None, on.held, js=f"() => {json.dumps(do.settle(''))}", **FREE)
+    on.row.fresh(do.clear, None, on.found, **heavy, **EACH)
     on.recipe.change(staging.chips, [on.recipe], [on.steps], **FREE)
     for source in (on.steps, on.stages):
         source.stage(on_stage, [on.recipe], [on.recipe, on.problem], **FREE).then(**again)
@@ -219,7 +219,7 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
     arrive = {"fn": do.arrive, "inputs": on.given[:3], "outputs": [*on.found, on.kinds, on.conditions], **heavy, **LAST}
     came: dict[str, Any] = {"inputs": [on.came], "js": "() => [location.search]"}
     settle = {"fn": do.settle, "outputs": on.held, **came, **FREE}
-    return arrive, (settle, {"fn": do.link, "outputs": [*on.found, *on.held], **came, **heavy})
+    return arrive, (settle, {"fn": do.link, "outputs": on.found, **came, **heavy})
 
 
 def wire_detail(do: Handlers, on: Widgets) -> None:

@@ -86,7 +86,7 @@ def _asking(page: Page, previews: parts.Previews) -> dict[str, Any]:
                     scale=1,
                     min_width=240,
                 )
-                made["go"] = gr.Button("Search", variant="primary", elem_id="search", min_width=100)
+                gr.Button("Search", variant="primary", elem_id="search", min_width=100)
                 made["clear"] = gr.Button("Clear", elem_id="clear", min_width=70)
             made["past"] = gr.HTML(elem_id="past", js_on_load=PAST_JS)
             made["row"] = gr.HTML(parts.row(previews, Asked()), elem_id="parts", js_on_load=parts.PARTS_JS)

@@ -31,7 +31,8 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
 
 def ask(page: Any, words: str = "", avoid: str = "", recipe: str = "") -> None:
     """Starts afresh, adds the parts as a visitor types them, and waits for the results of this very query."""
-    page.get_by_role("button", name="Clear", exact=True).first.click()
+    with page.expect_response("**/gradio_api/queue/join*"):
+        page.get_by_role("button", name="Clear", exact=True).first.click()
     page.locator("#summary").filter(has_text="Ask for something").wait_for()
     if recipe:
         choose(page, "#recipe", recipe)

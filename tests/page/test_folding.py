@@ -137,7 +137,7 @@ def test_a_search_folds_what_was_resized_and_encoded_again(copied: Page) -> None
 def test_everything_unfolded_is_in_the_address_and_stays_when_more_come(copied: Page) -> None:
     do, asked = Handlers(copied, parts.Previews(copied)), Asked.of("the harbour by day")
     plain = do.more({"k": 4, "fold": False}, asked, TEXT, True)
-    assert plain[1] == 4 and visible(plain[5]) == 4 and "Every result stands by itself" in plain[5]
+    assert plain[1].k == 4 and visible(plain[5]) == 4 and "Every result stands by itself" in plain[5]
     assert 'data-fold="1" data-k="4"' in plain[5] and 'data-folded="0"' in plain[5]
     (link,) = re.findall(r'data-link="([^"]*)"', plain[2])
     assert links.parse(html.unescape(link)).fold is False

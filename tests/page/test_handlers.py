@@ -343,9 +343,8 @@ def test_a_mistake_leaves_the_query_and_its_address_alone(do: Handlers) -> None:
 
 
 def test_a_link_brings_a_search_back_with_its_widgets(do: Handlers, page: Page) -> None:
-    *found, kinds, conditions, recipe, cut = do.link(
-        "?text=red&text=-1.5*car&kind=image&where=year%20%3E%203&k=7&cut=0"
-    )
+    link = "?text=red&text=-1.5*car&kind=image&where=year%20%3E%203&k=7&cut=0"
+    found, (kinds, conditions, recipe, cut) = do.link(link), do.settle(link)
     assert found[0].parts == (AskedPart("words", "red"), AskedPart("words", "car", -1.5)) and found[1].k == 7
     assert (kinds, conditions, recipe, cut) == (["image"], "year > 3", page.library.default_recipe, False)
     assert "1 uploaded picture" in do.link("?text=red&uploads=1")[3]
@@ -412,7 +411,8 @@ def test_a_menu_that_is_left_as_it_was_asks_for_nothing(do: Handlers) -> None:
 
 def test_a_link_sets_its_widgets_before_it_searches(do: Handlers) -> None:
     link = f"?text=red&recipe={TEXT},csls:2&kind=image&where=year%20%3E%203"
-    assert do.settle(link) == do.link(link)[-4:]
+    asked, seen = do.link(link)[:2]
+    assert do.settle(link) == (list(asked.kinds), asked.conditions, seen.recipe, seen.cut)
     assert do.settle(link)[2].startswith(f"{TEXT},csls:2")
 
 
