@@ -13,6 +13,9 @@ import httpx
 # The page's queue takes 64.
 AT_ONCE = 48
 
+# What happens to Gradio's own widgets, of which handlers here are told nothing more.
+PLAIN = ("click", "load", "tick", "change", "input", "submit", "release", "success", "then")
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -107,3 +110,8 @@ def _told(answer: httpx.Response) -> Any:
         return answer.json()
     except ValueError:
         return {"error": answer.text}
+
+
+def hears(event: dict[str, Any]) -> bool:
+    """Whether it is one of those that the scripts of this page send, with what happened."""
+    return any(name not in PLAIN for _, name in event["targets"])

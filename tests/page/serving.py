@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY = "The page is ready: "
@@ -47,15 +49,41 @@ def served(library: Path, *options: str, seconds: float = 120.0) -> Iterator[str
         assert "Traceback" not in "".join(said), "".join(said)
 
 
+@dataclass(frozen=True)
+class Logged:
+    """A page in a process of its own: its address, the folder of its library, and what it has written so far."""
+
+    address: str
+    library: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def visited(browser: Any, address: str, height: int, patience: int) -> Iterator[Any]:
-    """A fresh visit that has shown its first results and waits `patience` ms; fails where a script of the page does."""
-    page = browser.new_page(viewport={"width": 1400, "height": height})
-    page.set_default_timeout(patience)
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.goto(address)
-    page.locator("#results [data-item]").first.wait_for()
-    yield page
-    page.close()
-    assert not broken
+def logged(program: str, library: Path, folder: Path, *options: str, **environment: str) -> Iterator[Logged]:
+    """A page over the library, started by a program that may change it first; what it says goes into the folder."""
+    command = [sys.executable, "-c", program, "--library", str(library), "--port", "0", *options]
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")} | {"HF_HUB_OFFLINE": "1"}
+    log = folder / "log"
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(command, cwd=ROOT, env=plain | environment, stdout=sink, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            yield Logged(_ready(log, process), library, log, process)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _ready(log: Path, process: subprocess.Popen[bytes]) -> str:
+    for _ in range(2400):
+        if found := re.search(rf"^{READY}(\S+)$", log.read_text(errors="replace"), re.M):
+            return found[1]
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise AssertionError(log.read_text(errors="replace"))

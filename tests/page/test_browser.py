@@ -12,7 +12,7 @@ import pytest
 from gradio_client import Client
 
 from tests.page.conftest import HOSTILE, PICTURES, draw
-from tests.page.serving import visited
+from tests.page.visiting import ask, captions, choose, visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000
@@ -27,33 +27,6 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
     """A fresh visit to the page; fails where a script of the page does."""
     with visited(browser, address, 900, PATIENCE) as page:
         yield page
-
-
-def ask(page: Any, words: str = "", avoid: str = "", recipe: str = "") -> None:
-    """Starts afresh, adds the parts as a visitor types them, and waits for the results of this very query."""
-    with page.expect_response("**/gradio_api/queue/join*"):
-        page.get_by_role("button", name="Clear", exact=True).first.click()
-    page.locator("#summary").filter(has_text="Ask for something").wait_for()
-    if recipe:
-        choose(page, "#recipe", recipe)
-    for typed in filter(None, [words, f"not {avoid}" if avoid else ""]):
-        page.locator("#words textarea").fill(typed)
-        page.locator("#words textarea").press("Enter")
-        said = page.locator("#summary").filter(has_text="for “" if typed == words else "away from “")
-        said.filter(has_text=f"“{typed.removeprefix('not ')}”").filter(has_text=recipe).wait_for()
-
-
-def choose(page: Any, menu: str, recipe: str) -> None:
-    box = page.locator(f"{menu} input")
-    if menu == "#recipe" and not box.is_visible():
-        page.get_by_role("button", name="Recipe: how it searches").click()
-    box.fill(recipe)
-    box.press("Enter")
-    page.locator("#steps").filter(has_text=recipe.partition(",")[0]).wait_for()
-
-
-def captions(page: Any, where: str = "#results") -> list[str]:
-    return list(page.locator(f"{where} .mm-caption, {where} .mm-passage").all_inner_texts())
 
 
 def settled(page: Any) -> None:
@@ -98,7 +71,7 @@ def upload(page: Any, file: Path) -> None:
 
 
 def test_a_picture_query_then_one_of_its_results(visit: Any, library: Path) -> None:
-    choose(visit, "#recipe", "hashing@visual")
+    choose(visit, "hashing@visual")
     upload(visit, library.parent / "media" / "red-apple.png")
     visit.locator("#summary").filter(has_text="for a picture").filter(has_text="hashing@visual").wait_for()
     found = captions(visit)
@@ -114,7 +87,7 @@ def test_a_picture_query_then_one_of_its_results(visit: Any, library: Path) -> N
 
 
 def test_a_picture_is_pasted_and_cropped(visit: Any, library: Path) -> None:
-    choose(visit, "#recipe", "hashing@visual")
+    choose(visit, "hashing@visual")
     data = base64.b64encode((library.parent / "media" / "green-tree.png").read_bytes()).decode()
     visit.evaluate(PASTE, data)
     visit.locator("#summary").filter(has_text="for a picture").wait_for()

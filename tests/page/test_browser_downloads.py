@@ -22,7 +22,8 @@ from page.query import links
 from page.query.asking import Asked
 from page.query.links import Link
 from tests.page.conftest import THINGS, draw, make_media
-from tests.page.serving import served, visited
+from tests.page.serving import served
+from tests.page.visiting import visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 90_000

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.page.conftest import make_library
-from tests.page.serving import served, visited
+from tests.page.serving import served
+from tests.page.visiting import visited, write
 
 pytestmark = pytest.mark.browser
 PATIENCE = 90_000
@@ -57,11 +58,6 @@ def tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).first.click()
 
 
-def choose(page: Any, menu: str, text: str) -> None:
-    page.locator(f"{menu} input").fill(text)
-    page.locator(f"{menu} input").press("Enter")
-
-
 def first_visit(page: Any) -> None:
     page.locator("#results [data-item]").first.wait_for()
 
@@ -80,8 +76,8 @@ def searched(page: Any) -> None:
 
 def compared(page: Any) -> None:
     tab(page, "Compare")
-    choose(page, "#left-recipe", "hashing@text")
-    choose(page, "#right-recipe", "hashing@visual")
+    write(page, "#left-recipe", "hashing@text")
+    write(page, "#right-recipe", "hashing@visual")
     page.locator("#compare-words textarea").fill("red car")
     page.locator("#compare").click()
     page.locator("#compare-left [data-grade]").first.wait_for()
@@ -118,7 +114,7 @@ def diagnosed(page: Any) -> None:
     tab(page, "Diagnostics")
     page.locator("#diagnostic input").click()
     page.get_by_role("option", name="(hubness)").first.click()
-    choose(page, "#diagnose-left", "hashing@all")
+    write(page, "#diagnose-left", "hashing@all")
     page.locator("#diagnose").click()
     page.locator("#found .mm-plot .xtitle").first.wait_for()
     page.locator("#found details").evaluate_all(OPEN)
@@ -126,8 +122,8 @@ def diagnosed(page: Any) -> None:
 
 def proved(page: Any) -> None:
     tab(page, "Evaluate")
-    choose(page, "#evaluate-recipe", "hashing@text")
-    choose(page, "#stages", "center")
+    write(page, "#evaluate-recipe", "hashing@text")
+    write(page, "#stages", "center")
     page.keyboard.press("Escape")
     page.locator("#prove").click()
     page.locator("#evaluated .mm-plot .xtitle").first.wait_for()

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.page.serving import visited
-from tests.page.test_browser import ask
+from tests.page.visiting import Held, ask, visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000
@@ -48,32 +47,6 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
     """A fresh visit to the page."""
     with visited(browser, address, 1000, PATIENCE) as page:
         yield page
-
-
-class Held:
-    """Requests of a visit that are held back, as if the one before were still answered, until they are let go."""
-
-    def __init__(self, visit: Any) -> None:
-        self.visit, self.routes, self.open = visit, list[Any](), False
-        visit.route("**/gradio_api/queue/join*", self.meet)
-
-    def meet(self, route: Any) -> None:
-        if self.open:
-            route.continue_()
-        else:
-            self.routes.append(route)
-
-    def let_go(self, number: int) -> None:
-        """Lets what was held go on, in its order, once there is at least so much of it, and holds no more."""
-        for _ in range(PATIENCE // 20):
-            if len(self.routes) >= number:
-                break
-            self.visit.wait_for_timeout(20)
-        self.open = True
-        assert len(self.routes) >= number
-        for route in self.routes:
-            with self.visit.expect_response("**/gradio_api/queue/join*"):
-                route.continue_()
 
 
 def test_words_sent_while_others_are_looked_for_are_asked_too(visit: Any) -> None:

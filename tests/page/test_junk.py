@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,8 @@ import pytest
 from page.guard import READERS
 from tests.folder_digest import digest_of
 from tests.page.conftest import make_library
-from tests.page.raw_requests import Got, Sent, Visitor
-from tests.page.serving import READY, ROOT
+from tests.page.raw_requests import Got, Sent, Visitor, hears
+from tests.page.serving import Logged, logged
 
 # A page for strangers, on this machine alone.
 PROGRAM = "import app\napp._local = lambda host: False\napp.main()"
@@ -43,46 +39,11 @@ SAID: tuple[Any, ...] = (
     {"link": "?text=" + "%00" + "&k=-1"}, {"do": "region", "item": "x#y", "fragment": "\ud800"}, UPLOAD,
     {str(n): n for n in range(1000)}, {"x" * 100_000: 1},
 )  # fmt: skip
-# What happens to Gradio's own widgets, of which handlers here are told nothing more.
-PLAIN = ("click", "load", "tick", "change", "input", "submit", "release", "success", "then")
 
 
-@dataclass(frozen=True)
-class Served:
-    """A page in a process of its own: its address, the folder of its library, and what it has written so far."""
-
-    address: str
-    library: Path
-    log: Path
-    process: subprocess.Popen[bytes]
-
-
-def for_strangers(library: Path, folder: Path, *options: str) -> Iterator[Served]:
+def for_strangers(library: Path, folder: Path, *options: str) -> AbstractContextManager[Logged]:
     """A page over the library that takes its visitors for strangers; what it says goes into a file of the folder."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")} | {"HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", PROGRAM, "--library", str(library), "--port", "0", "--yes-public", *options]
-    log = folder / "log"
-    with (
-        log.open("wb") as sink,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT) as process,
-    ):
-        try:
-            yield Served(_ready(log, process), library, log, process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
-def _ready(log: Path, process: subprocess.Popen[bytes]) -> str:
-    for _ in range(2400):
-        if found := re.search(rf"^{READY}(\S+)$", log.read_text(errors="replace"), re.M):
-            return found[1]
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    raise AssertionError(log.read_text(errors="replace"))
+    return logged(PROGRAM, library, folder, "--yes-public", *options)
 
 
 def requests(visitor: Visitor, at_all: int, every: int) -> Iterator[Sent]:
@@ -105,11 +66,6 @@ def requests(visitor: Visitor, at_all: int, every: int) -> Iterator[Sent]:
                 yield Sent(number, usual, said)
 
 
-def hears(event: dict[str, Any]) -> bool:
-    """Whether it is one of those that the scripts of this page send, with what happened."""
-    return any(name not in PLAIN for _, name in event["targets"])
-
-
 def wrong_with(got: Got) -> str:
     """What is wrong with an answer, or nothing."""
     if not got.succeeded and len(got.words) < 15:
@@ -121,13 +77,13 @@ def wrong_with(got: Got) -> str:
     return ""
 
 
-def check(served: Served, at_all: int, every: int) -> None:
+def check(served: Logged, at_all: int, every: int) -> None:
     """Sends all of it, and looks at every answer, at the log, and whether the page goes on."""
     with Visitor(served.address) as visitor:
         look(visitor, served, at_all, every)
 
 
-def look(visitor: Visitor, served: Served, at_all: int, every: int) -> None:
+def look(visitor: Visitor, served: Logged, at_all: int, every: int) -> None:
     asked = list(requests(visitor, at_all, every))
     answers = list(visitor.ask(asked))
     wrong = {
@@ -146,8 +102,9 @@ def look(visitor: Visitor, served: Served, at_all: int, every: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def shown(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from for_strangers(made, tmp_path_factory.mktemp("shown"), "--read-only")
+def shown(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    with for_strangers(made, tmp_path_factory.mktemp("shown"), "--read-only") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +113,7 @@ def before(made: Path) -> dict[str, tuple[str, int, str]]:
     return digest_of(made)
 
 
-def test_junk_is_refused_in_words(before: dict[str, Any], shown: Served) -> None:
+def test_junk_is_refused_in_words(before: dict[str, Any], shown: Logged) -> None:
     check(shown, at_all=3, every=2)
 
 
@@ -192,7 +149,7 @@ ODD: tuple[tuple[str, str, Any], ...] = (
 )  # fmt: skip
 
 
-def test_what_no_event_is_asked_for_is_refused_in_words_too(shown: Served) -> None:
+def test_what_no_event_is_asked_for_is_refused_in_words_too(shown: Logged) -> None:
     for method, address, body in ODD:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
@@ -203,23 +160,24 @@ def test_what_no_event_is_asked_for_is_refused_in_words_too(shown: Served) -> No
     assert "Traceback" not in log, log[-4000:]
 
 
-def test_every_kind_of_widget_that_is_sent_has_a_reader(shown: Served) -> None:
+def test_every_kind_of_widget_that_is_sent_has_a_reader(shown: Logged) -> None:
     with Visitor(shown.address) as visitor:
         kinds = {one["id"]: one["type"] for one in visitor.config["components"]}
         sent = {kinds[ident] for event in visitor.events for ident in event["inputs"]} - {"state"}
     assert sent <= {widget.__name__.lower() for widget in READERS} and "dropdown" in sent
 
 
-def test_after_all_of_it_the_library_is_as_it_was(shown: Served, before: dict[str, Any]) -> None:
+def test_after_all_of_it_the_library_is_as_it_was(shown: Logged, before: dict[str, Any]) -> None:
     shown.process.send_signal(signal.SIGTERM)
     assert shown.process.wait(60) == 0
     assert digest_of(shown.library) == before
 
 
 @pytest.fixture
-def changed(tmp_path: Path) -> Iterator[Served]:
-    yield from for_strangers(make_library(tmp_path), tmp_path)
+def changed(tmp_path: Path) -> Iterator[Logged]:
+    with for_strangers(make_library(tmp_path), tmp_path) as started:
+        yield started
 
 
-def test_junk_is_refused_in_words_where_the_library_may_be_changed(changed: Served) -> None:
+def test_junk_is_refused_in_words_where_the_library_may_be_changed(changed: Logged) -> None:
     check(changed, at_all=1, every=6)

@@ -20,9 +20,9 @@ from page.endpoints.called import or_refuse
 from page.paths import MOST_FOLDERS, Paths, _finding, _named, _tops
 from page.state import ROOT, Page
 from tests.page.conftest import draw, make_media
-from tests.page.raw_requests import Got, Sent, Visitor
+from tests.page.raw_requests import Got, Sent, Visitor, hears
 from tests.page.serving import served
-from tests.page.test_junk import for_strangers, hears
+from tests.page.test_junk import for_strangers
 
 # Names that stand otherwise in HTML and in addresses than on a disk.
 ODD = "a & b's <things>"
@@ -52,9 +52,11 @@ def visitor(
         with served(folder / "library", *options, "--read-only") as address, Visitor(address) as visitor:
             yield visitor
     else:
-        for started in for_strangers(folder / "library", tmp_path_factory.mktemp("strangers"), *options):
-            with Visitor(started.address) as visitor:
-                yield visitor
+        with (
+            for_strangers(folder / "library", tmp_path_factory.mktemp("strangers"), *options) as started,
+            Visitor(started.address) as visitor,
+        ):
+            yield visitor
 
 
 def event(visitor: Visitor, name: str) -> dict[str, Any]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ast
 import logging
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from gradio_client.exceptions import AppError
 import app
 from page import build
 from page.endpoints import called
-from tests.page.serving import READY, ROOT
+from tests.page.serving import ROOT, Logged, logged
 
 # A page whose limit is small, and whose search breaks in a way that nobody foresaw.
 PROGRAM = """
@@ -48,51 +46,19 @@ app.main()
 """
 
 
-@dataclass(frozen=True)
-class Served:
-    """A page in a process of its own: its address, what it wrote so far, and where it keeps temporary files."""
-
-    address: str
-    log: Path
-    temporary: Path
-    process: subprocess.Popen[bytes]
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page keeps temporary files."""
+    return tmp_path_factory.mktemp("uploads")
 
 
 @pytest.fixture(scope="module")
-def served(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("safe")
-    temporary = folder / "temporary"
-    temporary.mkdir()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
-    environment |= {"HF_HUB_OFFLINE": "1", "TMPDIR": str(temporary)}
-    command = [sys.executable, "-c", PROGRAM, "--library", str(made), "--port", "0", "--read-only"]
-    log = folder / "log"
-    with (
-        log.open("wb") as sink,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT) as process,
-    ):
-        try:
-            yield Served(_ready(log, process), log, temporary, process)
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            process.wait(60)
+def served(made: Path, uploads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    with logged(PROGRAM, made, tmp_path_factory.mktemp("safe"), "--read-only", TMPDIR=str(uploads)) as started:
+        yield started
 
 
-def _ready(log: Path, process: subprocess.Popen[bytes]) -> str:
-    for _ in range(2400):
-        found = re.search(rf"^{READY}(\S+)$", log.read_text(errors="replace"), re.M)
-        if found:
-            return found[1]
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    raise AssertionError(log.read_text(errors="replace"))
-
-
-def test_a_fault_gives_visitors_a_number_and_the_log_the_trace(served: Served) -> None:
+def test_a_fault_gives_visitors_a_number_and_the_log_the_trace(served: Logged) -> None:
     client = Client(served.address, verbose=False, download_files=False)
     with pytest.raises(AppError) as refused:
         client.predict(words="break", recipe="hashing@text", api_name="/search")
@@ -104,7 +70,7 @@ def test_a_fault_gives_visitors_a_number_and_the_log_the_trace(served: Served) -
     assert "ZeroDivisionError: a secret of the inside" in log.partition(f"reference {number[1]}")[2]
 
 
-def test_uploads_have_a_limit(served: Served) -> None:
+def test_uploads_have_a_limit(served: Logged) -> None:
     def upload(size: int) -> int:
         return httpx.post(f"{served.address}gradio_api/upload", files={"files": ("x.png", b"x" * size)}).status_code
 
@@ -112,19 +78,19 @@ def test_uploads_have_a_limit(served: Served) -> None:
     assert upload(50_000) == 413
 
 
-def test_uploads_are_cleaned_up_while_the_page_goes_on(served: Served) -> None:
+def test_uploads_are_cleaned_up_while_the_page_goes_on(served: Logged) -> None:
     assert (build.CLEAN_SECONDS, build.KEPT_SECONDS) == (3600, 86_400)
     assert "cleaned every, kept for: 3600 86400" in served.log.read_text()
 
 
-def test_no_path_of_the_machine_is_served(served: Served, made: Path) -> None:
+def test_no_path_of_the_machine_is_served(served: Logged, made: Path) -> None:
     for path in (made / "ledger.sqlite", made / "library.toml", Path("/etc/passwd"), ROOT / "app.py"):
         for route in ("gradio_api/file=", "file=", "media/original/", "media/view/", "media/thumb/"):
             answer = httpx.get(f"{served.address}{route}{path}")
             assert answer.status_code in (403, 404), (route, path)
 
 
-def test_nothing_is_sent_out_and_no_code_is_offered(served: Served) -> None:
+def test_nothing_is_sent_out_and_no_code_is_offered(served: Logged) -> None:
     config = httpx.get(f"{served.address}config").json()
     assert config["analytics_enabled"] is False and config["enable_queue"] is True
     assert config.get("mcp_server") in (False, None)
@@ -132,12 +98,12 @@ def test_nothing_is_sent_out_and_no_code_is_offered(served: Served) -> None:
     assert httpx.get(f"{served.address}monitoring/summary").status_code in (403, 404)
 
 
-def test_a_page_that_ends_leaves_no_uploads(served: Served) -> None:
-    held = list(served.temporary.glob("mmretrieval-page-*"))
+def test_a_page_that_ends_leaves_no_uploads(served: Logged, uploads: Path) -> None:
+    held = list(uploads.glob("mmretrieval-page-*"))
     assert len(held) == 1 and any(file.is_file() for file in held[0].rglob("*")), "the test before uploaded a file"
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(60) == 0
-    assert not list(served.temporary.glob("mmretrieval-page-*"))
+    assert not list(uploads.glob("mmretrieval-page-*"))
 
 
 # --- without a server -------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from PIL import Image
 from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval.library import Library
-from tests.page.serving import served, visited
+from tests.page.serving import served
+from tests.page.visiting import visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import TimeoutError as NotSeen
 
 from tests.page.conftest import draw, make_library
-from tests.page.serving import served, visited
+from tests.page.serving import served
+from tests.page.visiting import visited
 
 pytestmark = pytest.mark.browser
 LEMONS = 220

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from eval.__main__ import app
 from mmretrieval.library.judgements import Judgements
 from tests.page.conftest import HOSTILE
-from tests.page.serving import served, visited
+from tests.page.serving import served
+from tests.page.visiting import visited, write
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000
@@ -26,12 +27,6 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
         yield page
 
 
-def choose(page: Any, menu: str, recipe: str) -> None:
-    box = page.locator(f"{menu} input")
-    box.fill(recipe)
-    box.press("Enter")
-
-
 def compare(page: Any, words: str, *recipes: str) -> None:
     """Fills the tab and waits for the columns of this very query."""
     menus = ("#left-recipe", "#right-recipe", "#third-recipe", "#fourth-recipe")[: len(recipes)]
@@ -39,7 +34,7 @@ def compare(page: Any, words: str, *recipes: str) -> None:
         if not page.locator(f"{menu} input").is_visible():
             page.locator("#more-recipes").click()
             page.locator(f"{menu} input").wait_for()
-        choose(page, menu, recipe)
+        write(page, menu, recipe)
     page.locator("#compare-words textarea").fill(words)
     page.locator("#compare").click()
     page.locator("#compare-summary").filter(has_text=f"“{words}”").wait_for()
@@ -96,8 +91,8 @@ def test_a_grade_is_kept_and_taken_back(visit: Any, library: Path) -> None:
 
 
 def test_many_queries_lead_to_the_one_that_differs(visit: Any) -> None:
-    choose(visit, "#left-recipe", "hashing@text")
-    choose(visit, "#right-recipe", "hashing@visual")
+    write(visit, "#left-recipe", "hashing@text")
+    write(visit, "#right-recipe", "hashing@visual")
     visit.get_by_role("tab", name="Many queries").click()
     visit.locator("#set-queries textarea").fill(f"red car\ngreen frog\n{HOSTILE}")
     visit.locator("#compare-set").click()
@@ -114,8 +109,8 @@ def test_many_queries_lead_to_the_one_that_differs(visit: Any) -> None:
 
 
 def test_blind_judging_leads_to_an_evaluation(visit: Any, library: Path, tmp_path: Path) -> None:
-    choose(visit, "#left-recipe", "hashing@text")
-    choose(visit, "#right-recipe", "hashing@visual")
+    write(visit, "#left-recipe", "hashing@text")
+    write(visit, "#right-recipe", "hashing@visual")
     visit.get_by_role("tab", name="Blind").click()
     queries = ["a red apple", "a green tree", "a blue bird"]
     visit.locator("#blind-queries textarea").fill("\n".join(queries))
@@ -187,7 +182,7 @@ def test_a_composed_query_is_taken_over_from_search(visit: Any) -> None:
     visit.locator("#search").click()
     visit.locator("#summary").filter(has_text="red car").wait_for()
     visit.get_by_role("tab", name="Compare").click()
-    choose(visit, "#left-recipe", "hashing@text")
+    write(visit, "#left-recipe", "hashing@text")
     visit.get_by_role("button", name="Take the query from Search").click()
     visit.locator("#compare-left").filter(has_text="hashing@text,sum").wait_for()
     assert visit.locator("#compare-words textarea").input_value() == "red car"

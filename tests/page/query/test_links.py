@@ -26,7 +26,7 @@ from page.search import results
 from page.state import Page
 from tests.page.conftest import HOSTILE, by_caption
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 # Anything that a text box can give: no halves of pairs, no NUL, not only blanks.
 WORDS = (
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).map(str.strip).filter(bool)

@@ -10,7 +10,8 @@ import pytest
 from gradio_client import Client
 
 from mmretrieval.diagnostics import DIAGNOSTICS
-from tests.page.serving import served, visited
+from tests.page.serving import served
+from tests.page.visiting import visited
 
 pytestmark = pytest.mark.browser
 PATIENCE = 90_000
