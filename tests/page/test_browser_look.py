@@ -151,13 +151,30 @@ PLACES: dict[str, Callable[[Any], None]] = {
 WAYS = ((1400, "light"), (1400, "dark"), (390, "light"), (390, "dark"))
 
 
+# A page that has another width is not laid out at once: plots draw themselves anew, films and pictures come.
+RESTS = """async () => {
+  const places = () => [...document.querySelectorAll('body *')].map((one) => {
+    const {left, top, width, height} = one.getBoundingClientRect();
+    return [left, top, width, height].map(Math.round).join();
+  }).join(' ');
+  const came = () => [...document.images].every((one) => one.complete || one.loading === 'lazy')
+    && [...document.querySelectorAll('video')].every((one) => one.readyState > 0 || one.error || !one.currentSrc);
+  for (let [before, since] = ['', Infinity]; performance.now() - since < 400;) {
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)));
+    const now = places();
+    if (now !== before || !came()) since = performance.now();
+    before = now;
+  }
+}"""
+
+
 def seen(page: Any) -> dict[str, list[str]]:
     """All that is amiss where the page stands, wide and narrow, light and dark."""
     found: dict[str, list[str]] = {"names": nameless(page)}
     for width, way in WAYS:
         page.set_viewport_size({"width": width, "height": 1000})
         page.evaluate("way => document.body.classList.toggle('dark', way === 'dark')", way)
-        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        page.evaluate(RESTS)
         here = page.evaluate(LOOK, {"rings": width > 390})
         assert here.pop("texts") > 10, "there is next to nothing to read"
         for kind, sentences in here.items():
