@@ -11,7 +11,8 @@
 
   const taken = async (reply) => {
     if (!reply.ok) return reply;
-    const {event_id: event} = await reply.clone().json();
+    const {event_id: event} = await reply.clone().json().catch(() => ({}));
+    if (!event) return reply;
     await closed;
     if (!early.delete(event)) due.add(event);
     return reply;
@@ -49,7 +50,9 @@
     const again = () => plain(new Request(request));
     const first = await again();
     if (!first.ok) return first;
+    let ended = false;
     const closing = () => {
+      ended = true;
       due.clear();
       closed = new Promise((noticed) => {
         request.signal.addEventListener('abort', noticed, {once: true});
@@ -63,7 +66,8 @@
       try {
         for (let reply = first; reply;) reply = await passOn(reply.body.getReader(), sink);
       } catch (error) { broken = request.signal.aborted ? null : error; }
-      due.clear();
+      // Of what a stream that broke off still owed, no other will tell.
+      if (!ended) due.clear();
       if (left) return;
       if (broken) controller.error(broken);
       else controller.close();

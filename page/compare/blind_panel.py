@@ -10,7 +10,7 @@ import gradio as gr
 
 from page.compare import blind, judging, query_set
 from page.compare.blind import Sitting
-from page.events import EACH, FREE
+from page.events import FREE, TURN
 from page.notices import attempt, notice
 from page.search import tab as search
 
@@ -111,6 +111,6 @@ def build(page: Page, menus: Sequence[Any], shown: Any, text: Any) -> None:
     heavy: dict[str, Any] = {"concurrency_id": "encoder", "api_visibility": "private", "show_progress_on": panel}
     go.click(on_begin, [text, number, k, shown, *menus], outputs, **heavy)
     panel.select(on_choose, [sitting], outputs, **heavy)
-    panel.select(on_judge, [sitting], [judged], **FREE, **EACH)
+    panel.select(on_judge, [sitting], [judged], **TURN)
     shown.change(lambda shown: notice(blind.which(shown)), [shown], [pair], **FREE)
     end.click(on_end, [sitting], outputs, **FREE)

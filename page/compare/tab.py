@@ -12,7 +12,7 @@ from mmretrieval.engine import DEPTH
 from mmretrieval.errors import BadQuery
 from page.compare import blind_panel, columns, judging, query_set, saved, times
 from page.compare.columns import LETTERS, Answer, agreements, answers
-from page.events import EACH, FREE, LAST
+from page.events import FREE, LAST, TURN
 from page.notices import attempt, escape, notice
 from page.query import recipes
 from page.query.asking import AVOIDED, Asked, query
@@ -256,7 +256,7 @@ def _wire(page: Page, menus: Menus, one: One, searched: search.Tab) -> dict[str,
     one.out.click(lambda: (Asked(), "", gr.Button(visible=False)), outputs=one.held[2:], **FREE)
     nothing = "", "", Asked(), "", gr.Button(visible=False), "", notice(PROMISE), "", "", "", Asked()
     one.clear.click(lambda: nothing, outputs=[*one.held, *one.answer], **FREE)
-    one.lists.select(on_judge, [one.shown], [one.judged], **FREE, **EACH)
+    one.lists.select(on_judge, [one.shown], [one.judged], **TURN)
     counted = [menus.number, *menus.places, menus.more, menus.fewer]
     menus.more.click(lambda n: _numbered(min(n + 1, MOST)), [menus.number], counted, **FREE)
     menus.fewer.click(lambda n: _numbered(max(n - 1, FEWEST)), [menus.number], counted, **FREE)

@@ -13,7 +13,7 @@ from mmretrieval.errors import RetrievalError
 from mmretrieval.media import KINDS
 from mmretrieval.types import VIEWS, Card, View
 from page import arguments
-from page.events import EACH, FREE
+from page.events import FREE, TURN
 from page.jobs import Job
 from page.library import copies, disk, failed
 from page.notices import attempt, counted, escape, notice, removed, table
@@ -321,7 +321,7 @@ def _wire_taking(page: Page, panels: Panels, problem: Any, shown: Shown) -> None
         outcome = attempt(page.stop)
         return notice(outcome.problem, "warning"), progress(page.board.job)
 
-    shown.failed.select(on_failed, outputs=[problem, *shown.widgets], **FREE, **EACH)
+    shown.failed.select(on_failed, outputs=[problem, *shown.widgets], **TURN)
     if panels.remove is not None:
         told = [problem, *shown.widgets]
         panels.remove.click(lambda value: (take_out(value), *_look(page)), [panels.path], told, **FREE)

@@ -15,7 +15,7 @@ from eval.saving import toolbar
 from mmretrieval.errors import BadQuery, RetrievalError
 from mmretrieval.types import Item
 from page import arguments
-from page.events import EACH, FREE, LAST
+from page.events import FREE, LAST, TURN
 from page.map import colours
 from page.map.colours import Colouring
 from page.map.mapping import METHODS, VECTORS, Laid, Wanted, Work
@@ -397,7 +397,7 @@ def _wire_drawing(page: Page, tab: Tab, searched: search.Tab, arrived: Any) -> N
     menus = [encoder, kinds, colour]
     encoder.input(on_menus, menus, menus, **FREE).then(**asking | shades)
     opened = [tab.plot, *query_, *tab.controls]
-    arrived.select(on_open, opened, [*menus, *outputs], **FREE, **EACH)
+    arrived.select(on_open, opened, [*menus, *outputs], **FREE)
     tab.timer.tick(on_tick, [*query_, *tab.controls], outputs, **FREE)
 
 
@@ -425,7 +425,7 @@ def _wire_choosing(page: Page, tab: Tab, searched: search.Tab, tabs: Any, like: 
         return "", outcome.value, gr.Tabs(selected="search")
 
     arrive = [tab.problem, searched.asked, tabs]
-    tab.plot.select(on_select, outputs=everything, **FREE, **EACH)
+    tab.plot.select(on_select, outputs=everything, **TURN)
     none.click(lambda: picked(()), outputs=[*tab.chosen], **FREE).then(None, js=NONE_JS, **FREE)
     shut.click(lambda: gr.Column(visible=False), outputs=[column], **FREE)
     wired = (

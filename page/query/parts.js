@@ -1,9 +1,13 @@
 // The row of parts: sliders, crosses, marks, crops; the page's address; pictures that are pasted or dropped anywhere.
 const partOf = (target) => target.closest('[data-part]');
 const number = (target) => Number(partOf(target).dataset.part);
-// By its key a part is found again where another search has moved it before this is heard.
+// By its key a part is found again where another search has moved it before this is heard. What changes the key itself
+// leaves it empty until the row is drawn anew: the number counts until then.
 const which = (target) => ({part: number(target), key: partOf(target).dataset.key});
-const send = (target, said) => trigger('part', {...which(target), ...said});
+const send = (target, said) => {
+  trigger('part', {...which(target), ...said});
+  if (said.do === 'words' || said.do === 'crop') partOf(target).dataset.key = '';
+};
 const said = (weight) => (weight === 0 ? 'not at all' : `${weight > 0 ? 'towards' : 'away'} ${Math.abs(weight)}`);
 let open = -1;
 // A weight that is still being changed, by keys or by hand, is sent when it has come to rest.
@@ -32,7 +36,7 @@ element.addEventListener('change', (event) => {
     clearTimeout(resting?.timer);
     const part = which(target), weight = Number(target.value);
     const timer = setTimeout(() => { resting = null; trigger('part', {...part, do: 'weight', weight}); }, REST);
-    resting = {key: part.key, weight, timer};
+    resting = {...part, weight, timer};
   }
   if (target.dataset.do === 'words') send(target, {do: 'words', words: target.value});
   if (target.dataset.do === 'region') send(target, {do: 'crop', region: target.value});
@@ -87,10 +91,12 @@ element.addEventListener('pointerup', (event) => {
 
 // The address follows the search, and the other way round.
 const themed = () => new URLSearchParams(location.search).get('__theme');
-let returning = true;
+// How many steps through the history wait for their row: until the last of them has come, the address is ahead of it.
+let returning = 1;
 const follow = () => {
   const row = element.querySelector('[data-link]');
   if (!row) return;
+  if (returning > 1) { returning -= 1; return; }
   const theme = themed();
   const query = [row.dataset.link, theme ? `__theme=${encodeURIComponent(theme)}` : ''].filter(Boolean).join('&');
   const wanted = `${location.pathname}${query ? `?${query}` : ''}`;
@@ -98,7 +104,7 @@ const follow = () => {
     if (returning) history.replaceState(null, '', wanted);
     else history.pushState(null, '', wanted);
   }
-  returning = false;
+  returning = 0;
   if (row.dataset.said) window.dispatchEvent(new CustomEvent('mm-asked', {detail: {...row.dataset}}));
 };
 // What had the focus before the row was drawn anew has it again, and a weight that is not sent yet is kept.
@@ -110,7 +116,8 @@ element.addEventListener('focusin', ({target}) => {
 const control = (part, name) => element.querySelector(`[data-part="${part}"] [data-do="${name}"]`);
 watch('value', () => {
   if (open >= 0) show(open);
-  const slider = resting && element.querySelector(`[data-key="${resting.key}"] [data-do="weight"]`);
+  const slider = resting
+    && element.querySelector(`${resting.key ? `[data-key="${resting.key}"]` : `[data-part="${resting.part}"]`} [data-do="weight"]`);
   if (slider) { slider.value = resting.weight; slider.nextElementSibling.textContent = said(resting.weight); }
   if (held && document.activeElement === document.body) control(held.part, held.do)?.focus();
   follow();
@@ -131,14 +138,20 @@ const taken = () => {
 };
 whileHere(document, 'click', ({target}) => {
   if (target.closest?.('#search')) trigger('words', {words: taken()});
-  if (target.closest?.('#clear')) { taken(); trigger('fresh', {}); }
+  if (!target.closest?.('#clear')) return;
+  clearTimeout(resting?.timer);
+  resting = null;
+  taken();
+  trigger('fresh', {});
 });
 whileHere(document, 'keydown', (event) => {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || !event.target.closest?.('#words')) return;
+  if (event.key !== 'Enter' || event.shiftKey || !event.target.closest?.('#words')) return;
+  // An Enter that ends the writing of a Chinese or Japanese word: Safari says so by its code alone.
+  if (event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
-  trigger('words', {words: taken()});
+  if (!event.repeat) trigger('words', {words: taken()});
 });
-whileHere(window, 'popstate', () => { returning = true; trigger('link', {link: location.search}); });
+whileHere(window, 'popstate', () => { returning += 1; trigger('link', {link: location.search}); });
 
 // A picture that is pasted, or dropped anywhere, takes the way of one that is chosen from the disk.
 const give = (files) => {

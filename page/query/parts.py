@@ -89,8 +89,8 @@ def _place(asked: Asked, said: Mapping[str, Any]) -> int:
 
 
 def _key(part: AskedPart) -> str:
-    """Names a part wherever it stands; its weight, mark and crop may change."""
-    return f"{zlib.crc32(f'{part.kind} {part.value}'.encode()):08x}"
+    """Names a part wherever it stands; its weight and its mark may change."""
+    return f"{zlib.crc32(f'{part.kind} {part.value} {part.fragment}'.encode()):08x}"
 
 
 def _marked(part: AskedPart, mark: str) -> AskedPart:

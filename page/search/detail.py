@@ -39,7 +39,9 @@ DETAIL_JS = """() => {
   let tries = 100;
   const look = () => {
     const detail = document.querySelector('#detail .mm-detail');
-    detail?.removeAttribute('inert');
+    // Another result was chosen meanwhile: its panel is still to come.
+    const chosen = document.querySelector('#results .mm-chosen');
+    if (!chosen || chosen.dataset.item === detail?.dataset.about) detail?.removeAttribute('inert');
     if (!detail || !detail.getClientRects().length) { if (tries--) setTimeout(look, 20); return; }
     const column = detail.closest('.mm-side');
     if (getComputedStyle(column).position === 'sticky') column.scrollTop = 0;
@@ -47,6 +49,7 @@ DETAIL_JS = """() => {
   };
   look();
 }"""
+FAILED_JS = "() => { document.querySelector('#detail .mm-detail')?.removeAttribute('inert'); }"
 
 
 def act(asked: Asked, said: Mapping[str, Any]) -> Asked:

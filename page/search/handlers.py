@@ -12,7 +12,7 @@ import gradio as gr
 from mmretrieval.engine import DEPTH
 from mmretrieval.types import Hit
 from page import arguments
-from page.events import EACH, FREE, LAST
+from page.events import EACH, FREE, LAST, TURN
 from page.notices import attempt, notice, removed
 from page.query import filtering, links, parts, staging
 from page.query.asking import Asked, AskedPart
@@ -99,6 +99,7 @@ class Handlers:
         read = results.search(self.page, asked, recipe or "", k, cut=bool(cut), fold=fold)
         row = parts.row(self.previews, asked, None if read.problem else read.address, read.said)
         told = notice(read.problem, "warning")
+        seen = Link() if read.problem else seen
         return asked, seen, row, told, read.line, read.cards, read.hits, gr.Column(visible=False)
 
     def told(self, change: Callable[[Asked], Asked], *values: Any) -> Outputs:
@@ -207,7 +208,7 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
     on.row.part(on_part, on.given, on.found, **heavy, **EACH)
     on.shown.more(on_more, on.given[:3], on.found, **heavy)
     for source in (on.row, on.past, on.shown):
-        source.link(on_settle, None, on.held, **FREE, **EACH)
+        source.link(on_settle, None, on.held, **TURN)
         source.link(on_link, None, on.found, **heavy, **EACH)
     # What a visitor sets from then on stays, and no search that still runs fills the page again: this waits for it.
     on.clear.click(None, None, on.held, js=f"() => {json.dumps(do.settle(''))}", **FREE)
@@ -251,7 +252,9 @@ def wire_detail(do: Handlers, on: Widgets) -> None:
         return said, gr.Column(visible=False), gr.Button(visible=False)
 
     told = [on.chosen, on.about, on.column, on.remove, on.sure]
-    on.shown.select(on_select, [on.hits], told, **FREE, **EACH).then(None, js=detailed.DETAIL_JS, **FREE, **EACH)
+    selected = on.shown.select(on_select, [on.hits], told, **TURN)
+    selected.then(None, js=detailed.DETAIL_JS, **FREE, **EACH)
+    selected.failure(None, js=detailed.FAILED_JS, **FREE, **EACH)
     acted = [*on.found, on.chosen, on.about, on.remove, on.sure]
     on.about.act(on_act, [on.hits, *on.given], acted, **heavy, **EACH).then(None, js=detailed.DETAIL_JS, **FREE, **EACH)
     on.close.click(lambda: gr.Column(visible=False), outputs=[on.column], **FREE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from mmretrieval.types import Hit
-from page.events import EACH, FREE
+from page.events import EACH, FREE, TURN
 from page.notices import attempt
 from page.query.asking import Asked
 from page.search import why
@@ -58,7 +58,7 @@ def wire(page: Page, panel: Panel, on: Widgets) -> None:
 
     on.chosen.change(on_chosen, [on.chosen, on.recipe], [panel.why, panel.near], **FREE)
     shown = [on.chosen, on.about, on.remove, on.sure]
-    panel.near.act(on_open, [on.hits], shown, **FREE, **EACH).then(None, js=DETAIL_JS, **FREE, **EACH)
+    panel.near.act(on_open, [on.hits], shown, **TURN).then(None, js=DETAIL_JS, **FREE, **EACH)
     begun = on.about.why(why.waiting, [on.chosen], [panel.why], **FREE).then(None, js=INTO_SIGHT, **FREE)
     answered = begun.then(on_why, [on.chosen, on.asked, on.recipe], [panel.why], **LONG)
     answered.then(None, js=INTO_SIGHT, **FREE)

@@ -271,6 +271,8 @@ def _scale(hits: Sequence[Hit]) -> str:
     if len(stages) > 1:
         whose = ", ".join(f"{count} by {stage}" for stage, count in stages.items())
         said = f"scores: {whose}; compare those of one stage"
+        joined = next((stage for stage in stages if stage.endswith("@all")), "")
+        said += f" ({joined}: {STANDARDISED})" if joined else ""
     elif next(iter(stages)).endswith("@all"):
         said = f"scores: {STANDARDISED}"
     return f' · <span class="mm-hint">{escape(said)}</span>' if said else ""

@@ -110,30 +110,47 @@ def test_what_follows_a_fresh_start_is_not_wiped_away(visit: Any) -> None:
 
 def test_nothing_is_pressed_in_the_panel_of_the_result_before(visit: Any) -> None:
     ask(visit, "red", recipe="hashing@all")
-    visit.locator("#results [data-item]").first.click()
+    cards = visit.locator("#results [data-item]")
+    cards.first.click()
     visit.locator("#detail .mm-detail").wait_for()
     held = Held(visit)
-    last = visit.locator("#results [data-item]").last
-    last.click()
+    cards.nth(1).click()
+    cards.last.click()
     assert visit.locator("#detail .mm-detail[inert]").count() == 1
-    held.let_go(1)
-    visit.locator(f'#detail .mm-detail:not([inert])[data-about="{last.get_attribute("data-item")}"]').wait_for()
-    last.click()
+    held.let_go(2)
+    shown = '#detail .mm-detail:not([inert])[data-about="{}"]'
+    visit.locator(shown.format(cards.last.get_attribute("data-item"))).wait_for()
+    cards.last.click()
     visit.locator("#detail .mm-detail:not([inert])").wait_for()
 
 
-def test_an_answer_is_shown_though_the_stream_was_about_to_close(browser: Any, address: str) -> None:
+def test_a_panel_that_cannot_be_had_leaves_the_one_before(visit: Any) -> None:
+    ask(visit, "red", recipe="hashing@all")
+    visit.locator("#results [data-item]").first.click()
+    visit.locator("#detail .mm-detail").wait_for()
+    visit.route("**/gradio_api/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "full"}))
+    visit.locator("#results [data-item]").last.click()
+    visit.locator("#detail .mm-detail:not([inert])").wait_for()
+
+
+@pytest.fixture
+def lagging(browser: Any, address: str) -> Iterator[Any]:
+    """A visit whose stream of answers closes late."""
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
     page.add_init_script(LAGGING)
     page.goto(f"{address}?text=red&recipe=hashing@text")
     page.locator("#results .mm-rank").first.wait_for()
     page.evaluate("window.lag = 1500")
-    for words in ("car", "wall", "street"):
-        closes = page.evaluate("window.closes ?? 0")
-        page.locator("#words textarea").fill(words)
-        page.locator("#words textarea").press("Enter")
-        page.locator("#summary").filter(has_text=words).wait_for()
-        page.wait_for_function(f"window.closes > {closes}")
-    assert page.locator(".mm-piece").count() == 4
+    yield page
     page.close()
+
+
+def test_an_answer_is_shown_though_the_stream_was_about_to_close(lagging: Any) -> None:
+    for words in ("car", "wall", "street"):
+        closes = lagging.evaluate("window.closes ?? 0")
+        lagging.locator("#words textarea").fill(words)
+        lagging.locator("#words textarea").press("Enter")
+        lagging.locator("#summary").filter(has_text=words).wait_for()
+        lagging.wait_for_function(f"window.closes > {closes}")
+    assert lagging.locator(".mm-piece").count() == 4

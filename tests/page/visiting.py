@@ -67,13 +67,13 @@ class Held:
             self.routes.append(route)
 
     def let_go(self, number: int) -> None:
-        """Lets what was held go on, in its order, once there is at least so much of it, and holds no more."""
+        """Lets what was held go on, once there is at least so much of it, all in its order, and holds no more."""
         for _ in range(3000):
             if len(self.routes) >= number:
                 break
             self.visit.wait_for_timeout(20)
-        self.open = True
         assert len(self.routes) >= number
-        for route in self.routes:
+        while self.routes:
             with self.visit.expect_response("**/gradio_api/queue/join*"):
-                route.continue_()
+                self.routes.pop(0).continue_()
+        self.open = True

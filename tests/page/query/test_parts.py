@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,20 @@ def test_what_is_written_is_added_once(page: Page) -> None:
     )
     assert filtering.joined("", "") == "" == filtering.written(form())
     assert filtering.keys(page)[0] == "subject" and filtering.dated(page, filtering.keys(page)) == ["year"]
+
+
+def test_a_part_is_found_by_its_key_wherever_it_stands(page: Page) -> None:
+    item = AskedPart("item", by_caption(page, "red car").id)
+    asked = Asked((AskedPart("words", "red"), item, replace(item, fragment="xywh=percent:0,0,50,50")))
+    drawn = re.findall(r'data-key="(\w+)"', parts.row(parts.Previews(page), asked))
+    assert len(set(drawn)) == 3, "an item and a place of it are two parts"
+    for place, key in enumerate(drawn):
+        for said in (0, place, 7):
+            after = parts.changed(asked, {"do": "remove", "part": said, "key": key})
+            assert after.parts == asked.parts[:place] + asked.parts[place + 1 :]
+        assert parts.changed(asked, {"do": "remove", "part": place, "key": ""}) == after
+    gone = replace(asked, parts=asked.parts[1:])
+    with pytest.raises(BadQuery, match="not in the query any more"):
+        parts.changed(gone, {"do": "remove", "part": 0, "key": drawn[0]})
+    weighed = parts.changed(gone, {"do": "weight", "weight": 0.5, "part": 1, "key": drawn[1]})
+    assert [part.weight for part in weighed.parts] == [0.5, 1.0]
