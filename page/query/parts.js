@@ -91,12 +91,13 @@ element.addEventListener('pointerup', (event) => {
 
 // The address follows the search, and the other way round.
 const themed = () => new URLSearchParams(location.search).get('__theme');
-// How many steps through the history wait for their row: until the last of them has come, the address is ahead of it.
-let returning = 1;
+// After a step through the history the address is ahead of the row, until the row of that very step comes.
+let returning = true, steps = 0, pending = 0;
 const follow = () => {
-  const row = element.querySelector('[data-link]');
-  if (!row) return;
-  if (returning > 1) { returning -= 1; return; }
+  const row = element.querySelector('.mm-pieces');
+  if (!row || (pending && Number(row.dataset.step) !== pending)) return;
+  pending = 0;
+  if (row.dataset.link === undefined) return;
   const theme = themed();
   const query = [row.dataset.link, theme ? `__theme=${encodeURIComponent(theme)}` : ''].filter(Boolean).join('&');
   const wanted = `${location.pathname}${query ? `?${query}` : ''}`;
@@ -104,7 +105,7 @@ const follow = () => {
     if (returning) history.replaceState(null, '', wanted);
     else history.pushState(null, '', wanted);
   }
-  returning = 0;
+  returning = false;
   if (row.dataset.said) window.dispatchEvent(new CustomEvent('mm-asked', {detail: {...row.dataset}}));
 };
 // What had the focus before the row was drawn anew has it again, and a weight that is not sent yet is kept.
@@ -151,7 +152,11 @@ whileHere(document, 'keydown', (event) => {
   event.preventDefault();
   if (!event.repeat) trigger('words', {words: taken()});
 });
-whileHere(window, 'popstate', () => { returning += 1; trigger('link', {link: location.search}); });
+whileHere(window, 'popstate', () => {
+  pending = steps += 1;
+  returning = true;
+  trigger('link', {link: location.search, step: steps});
+});
 
 // A picture that is pasted, or dropped anywhere, takes the way of one that is chosen from the disk.
 const give = (files) => {

@@ -146,14 +146,16 @@ class Previews:
         return self._kept[path]
 
 
-def row(previews: Previews, asked: Asked, address: str | None = None, said: str = "") -> str:
-    """The parts as HTML. `address`: where this very search is found again, None before it was asked."""
+def row(previews: Previews, asked: Asked, address: str | None = None, said: str = "", step: int = 0) -> str:
+    """The parts as HTML. `address`: where this very search is found again, None before it was asked; `step`: the step
+    through the visit's history that brought it, if one did."""
     items = previews.page.library.items_by_id([p.value for p in asked.parts if p.kind == "item"])
     drawn = "".join(_part(previews, i, part, items.get(part.value)) for i, part in enumerate(asked.parts))
     within = f'<span class="mm-within">among {len(asked.within):,} chosen items ' if asked.within else ""
     within += '<button type="button" data-do="everywhere">search everywhere</button></span>' if within else ""
     hint = '<span class="mm-hint">Each thing that you add stands here, with a slider from away to towards.</span>'
     link = "" if address is None else f' data-link="{escape(address)}" data-said="{escape(cut(said, 120))}"'
+    link += f' data-step="{step}"' if step else ""
     inside = drawn + within or hint
     return f'<div class="mm-pieces" role="list" aria-label="What the query is made of"{link}>{inside}</div>'
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from page.state import Page
 
 NOTHING_YET = "nothing to look for yet: write some words, add a picture, or take a result as the query"
+MOST_STEPS = 10**9
 LOST = "This link had {} uploaded picture{}, which an address cannot hold: add {} again."
 BEYOND = "This link had {:,} chosen items, more than an address holds: choose them again."
 Outputs = tuple[Any, ...]
@@ -90,14 +91,16 @@ class Handlers:
     def __init__(self, page: Page, previews: parts.Previews) -> None:
         self.page, self.previews = page, previews
 
-    def shown(self, asked: Asked, recipe: str | None, cut: bool, k: int = FIRST, fold: bool = True) -> Outputs:
+    def shown(
+        self, asked: Asked, recipe: str | None, cut: bool, k: int = FIRST, fold: bool = True, step: int = 0
+    ) -> Outputs:
         """The search for a query; of none, the first look. What went wrong is said in place of results."""
         seen = Link(asked, recipe or "", k, bool(cut), fold)
         if not asked.parts:
-            row = parts.row(self.previews, asked, "")
+            row = parts.row(self.previews, asked, "", step=step)
             return asked, seen, row, "", *results.first_look(self.page, asked), {}, gr.Column(visible=False)
         read = results.search(self.page, asked, recipe or "", k, cut=bool(cut), fold=fold)
-        row = parts.row(self.previews, asked, None if read.problem else read.address, read.said)
+        row = parts.row(self.previews, asked, None if read.problem else read.address, read.said, step)
         told = notice(read.problem, "warning")
         seen = Link() if read.problem else seen
         return asked, seen, row, told, read.line, read.cards, read.hits, gr.Column(visible=False)
@@ -134,12 +137,15 @@ class Handlers:
             return SKIPPED
         return self.told(lambda asked: asked, *values)
 
-    def link(self, text: object) -> Outputs:
-        """The search that an address holds; `settle` sets its widgets."""
-        read = attempt(lambda: links.parse(text))
+    def link(self, text: object, step: object = 0) -> Outputs:
+        """The search that an address holds; `settle` sets its widgets. `step`: that of the visit's history, if any."""
+        read, number = (
+            attempt(lambda: links.parse(text)),
+            attempt(lambda: arguments.whole(step, "the step", 0, MOST_STEPS)),
+        )
         link = read.value or Link()
         recipe = link.recipe or self.page.library.default_recipe
-        found = list(self.shown(link.asked, recipe, link.cut, link.k, link.fold))
+        found = list(self.shown(link.asked, recipe, link.cut, link.k, link.fold, number.value or 0))
         said = [read.problem]
         said += [LOST.format(link.lost, *(("", "it") if link.lost == 1 else ("s", "them")))] if link.lost else []
         said += [BEYOND.format(link.beyond)] if link.beyond else []
@@ -196,7 +202,7 @@ def wire(do: Handlers, on: Widgets) -> tuple[dict[str, Any], tuple[dict[str, Any
         return do.settle(event._data.get("link"))
 
     def on_link(event: gr.EventData) -> Outputs:
-        return do.link(event._data.get("link"))
+        return do.link(event._data.get("link"), event._data.get("step") or 0)
 
     def on_stage(event: gr.EventData, recipe: str) -> tuple[Any, Any]:
         return do.stage(dict(event._data), recipe)

@@ -108,6 +108,25 @@ def test_what_follows_a_fresh_start_is_not_wiped_away(visit: Any) -> None:
     assert visit.locator("#recipe input").input_value().startswith("hashing@visual")
 
 
+def test_two_quick_steps_back_are_two_steps(visit: Any) -> None:
+    for words in ("red", "car", "street"):
+        visit.locator("#words textarea").fill(words)
+        visit.locator("#words textarea").press("Enter")
+        visit.wait_for_function(f"location.search.includes('{words}')")
+    held = Held(visit)
+    visit.evaluate("history.back()")
+    visit.wait_for_function("location.search.endsWith('text=car&recipe=hashing@all')")
+    visit.evaluate("history.back()")
+    visit.wait_for_function("!location.search.includes('car')")
+    held.let_go(2)
+    visit.locator("#summary .mm-summary").filter(has_text="for “red”").wait_for()
+    assert visit.evaluate("location.search") == "?text=red&recipe=hashing@all"
+    visit.go_forward()
+    visit.go_forward()
+    visit.locator("#summary .mm-summary").filter(has_text="street").wait_for()
+    assert "text=red&text=car&text=street" in visit.url and visit.locator(".mm-piece").count() == 3
+
+
 def test_nothing_is_pressed_in_the_panel_of_the_result_before(visit: Any) -> None:
     ask(visit, "red", recipe="hashing@all")
     cards = visit.locator("#results [data-item]")
