@@ -208,9 +208,13 @@ def _of_dataset(held: ExitStack, folder: Path, recipe: str, out: Path, workers: 
     from eval.recipes import encoders_of, in_full_precision
     from eval.subjects import of_dataset
     from ingest.progress import Progress
+    from mmretrieval import catalog
+    from mmretrieval.recipe import parse
+    from mmretrieval.subjects import check_compared
 
     exact = in_full_precision(recipe)  # which numbers are reported in
     encoders = encoders_of([exact])
+    check_compared(parse(exact), catalog.card)
     loaded = load(folder)
     with Progress() as progress:
         progress.expect(len({judging.source_path(e, loaded) for e in loaded.corpus}))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from eval.runs import TRANSDUCTIVE
 from mmretrieval import catalog
 from mmretrieval.lexical import is_lexical
-from mmretrieval.recipe import parse, stage_of
+from mmretrieval.recipe import check_view, parse, stage_of
 from mmretrieval.transforms import TARGETED
 
 
@@ -20,6 +20,9 @@ def encoders_of(recipes: Sequence[str], stages: Sequence[str] = ()) -> tuple[str
     )
     for spec in found:
         catalog.card(spec)
+    for source in (source for text in recipes for source in parse(text).sources):
+        if not is_lexical(source.encoder):
+            check_view(str(source), source.view, catalog.card(source.encoder))
     return found
 
 

@@ -15,7 +15,7 @@ from mmretrieval.bank import Bank
 from mmretrieval.blended import blended
 from mmretrieval.chances import Chances, cut_off
 from mmretrieval.contributions import explained
-from mmretrieval.embedding import check_readable, views_of
+from mmretrieval.embedding import check_readable
 from mmretrieval.errors import BadQuery, BadRecipe, MediaError
 from mmretrieval.late_space import LateSpace
 from mmretrieval.lexical import Terms
@@ -25,7 +25,7 @@ from mmretrieval.lists import Listed, best_view, fused, hits, reordered
 from mmretrieval.part_rows import PartRows
 from mmretrieval.posed import Posed, views_searched
 from mmretrieval.provenance import facts_of, versions
-from mmretrieval.recipe import Recipe, SearchedView, Source, Stage, depth_of, parse
+from mmretrieval.recipe import Recipe, Source, Stage, check_view, depth_of, parse
 from mmretrieval.search import BLENDS, CENTRED, JOINT, ONE_VIEW, READERS, RERANKERS, ROW_BY_ROW, UNTRANSFORMED
 from mmretrieval.search.compose import read_together
 from mmretrieval.search.cur import Approximated
@@ -379,11 +379,11 @@ def _check(cards: Sequence[Card], leading: Mapping[Stage, Card], recipe: Recipe,
     if recipe.cutoff and all(card.multi or lexical.is_lexical(card.spec) for card in cards):
         raise BadRecipe(f"{recipe.cutoff} needs an encoder that gives one vector for each item: add one")
     for source, card in zip(recipe.sources, cards, strict=True):
-        _check_view(str(source), source.view, card)
+        check_view(str(source), source.view, card)
     for stage, card in leading.items():
         if not card.multi:
             raise BadRecipe(f"{stage}: {card.name} gives one vector for each item: name a late-interaction encoder")
-        _check_view(str(stage), recipe.sources[0].view, card)
+        check_view(str(stage), recipe.sources[0].view, card)
     # BM25 searches by the words that a query has, and by no other part.
     readers = [card for card in (*cards, *leading.values()) if not lexical.is_lexical(card.spec)]
     for query in queries:
@@ -392,11 +392,6 @@ def _check(cards: Sequence[Card], leading: Mapping[Stage, Card], recipe: Recipe,
         for stage in recipe.rerankers:
             if stage.name in READERS:
                 question(query.parts, catalog.card(stage.model))
-
-
-def _check_view(named: str, view: SearchedView, card: Card) -> None:
-    if view != "all" and view not in (able := views_of(card)):
-        raise BadRecipe(f"{named}: {card.name} makes no {view} view, only {', '.join(able)}")
 
 
 def _check_read(card: Card, recipe: Recipe, query: Query) -> None:

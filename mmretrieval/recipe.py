@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmretrieval import catalog
+from mmretrieval.embedding import views_of
 from mmretrieval.errors import BadRecipe
 from mmretrieval.lexical import is_lexical
 from mmretrieval.search import (
@@ -36,7 +37,7 @@ from mmretrieval.search import (
 )
 from mmretrieval.stages import StageRow
 from mmretrieval.transforms import TARGETED, TRANSFORMS
-from mmretrieval.types import VIEWS, View
+from mmretrieval.types import VIEWS, Card, View
 
 SearchedView = View | Literal["all"]
 SEARCHED_VIEWS: tuple[str, ...] = (*VIEWS, "all")
@@ -117,6 +118,12 @@ class Recipe:
     def transductive(self) -> bool:
         """Whether a query's answer depends on the other queries that are asked with it."""
         return self.correction is not None and self.correction.name in TRANSDUCTIVE
+
+
+def check_view(named: str, view: SearchedView, card: Card) -> None:
+    """Raises BadRecipe, in the name of a source or stage, where its encoder cannot make the view."""
+    if view != "all" and view not in (able := views_of(card)):
+        raise BadRecipe(f"{named}: {card.name} makes no {view} view, only {', '.join(able)}")
 
 
 def parse(text: str) -> Recipe:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mmretrieval.diagnostics.subject import Questions, Subject
-from mmretrieval.embedding import views_of
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadRecipe, UnknownName
 from mmretrieval.geometry import unit
 from mmretrieval.lexical import is_lexical
 from mmretrieval.library import Library
-from mmretrieval.recipe import Recipe, Source, parse
+from mmretrieval.recipe import Recipe, Source, check_view, parse
 from mmretrieval.spaces import Space
 from mmretrieval.store.exact import Matrix
-from mmretrieval.types import Array, Query, View
+from mmretrieval.types import Array, Card, Query, View
 
 # Captions that stand for queries: more would tell little more, and cost time with each correction.
 MOST_CAPTIONS = 2000
@@ -54,6 +53,7 @@ def of_library(
     does not make, or that no item has.
     """
     chosen = parse(recipe)
+    check_compared(chosen, library.card)
     engine = engine or Engine(library, exact=True)
     named = _classes(library, classes) if classes else {}
     for source in compared(chosen):
@@ -71,16 +71,23 @@ def compared(recipe: Recipe) -> tuple[Source, ...]:
     return (first, *[source for source in recipe.sources if source.encoder != first.encoder][:1])
 
 
+def check_compared(recipe: Recipe, card_of: Callable[[str], Card]) -> None:
+    """Raises BadRecipe for a source that no diagnostic can look at, by what is known of its encoder alone."""
+    for source in compared(recipe):
+        if is_lexical(source.encoder):
+            raise BadRecipe(f"{source.encoder} compares words, and a diagnostic compares vectors: choose an encoder")
+        card = card_of(source.encoder)
+        check_view(str(source), source.view, card)
+        if card.multi:
+            raise BadRecipe(
+                f"{source.encoder} gives several vectors for each item, and a diagnostic compares one: choose another "
+                "encoder"
+            )
+
+
 def _there(library: Library, source: Source) -> None:
-    """Refuses a view that the encoder does not make, or of which the library has no vector."""
-    if is_lexical(source.encoder):
-        raise BadRecipe(f"{source.encoder} compares words, and a diagnostic compares vectors: choose an encoder")
+    """Refuses a view of which the library has no vector."""
     card = library.card(source.encoder)
-    able = views_of(card)
-    if source.view != "all" and source.view not in able:
-        raise BadRecipe(f"{source}: {card.name} makes no {source.view} view, only {', '.join(able)}")
-    if card.multi:
-        return
     held = [view for view, matrix in library.matrices(source.encoder).items() if len(matrix.ids)]
     if not held:
         raise BadRecipe(f"{source}: no item of this library has a vector of {card.name}: add pictures with captions")
@@ -102,11 +109,8 @@ def _seen(
     part = Recipe((source,), recipe.transforms, recipe.composer)
     posed = engine.posed(source.encoder, part, [q.query for q in questions])
     space = posed.space
-    if not isinstance(space, Space):
-        raise BadRecipe(
-            f"{source.encoder} gives several vectors for each item, and a diagnostic compares one: choose another "
-            "encoder"
-        )
+    # check_compared has refused what has no such space.
+    assert isinstance(space, Space)
     reference = space.reference or engine.spaces.reference(source.encoder, recipe.composer)
     held: dict[str, Matrix] = {view: reference.items[view] for view in space.views}
     searched: View = source.view if source.view != "all" else ("visual" if "visual" in held else space.views[0])

@@ -185,6 +185,8 @@ def wanted(
     umap: bool = False,
 ) -> Wanted:
     """What somebody asks for, each value checked; no recipe is the library's default one."""
+    from mmretrieval.subjects import check_compared
+
     name = arguments.text(diagnostic, "the diagnostic", KEY_CHARS)
     pick(DIAGNOSTICS, name, "diagnostic")
     place: Of = "library"
@@ -193,6 +195,7 @@ def wanted(
         if page.dataset is None:
             raise RetrievalError(f"this page has no dataset: {WITH_DATASET}")
     chosen = page.permitted(arguments.text(recipe, "the recipe").strip() or page.library.default_recipe)
+    check_compared(chosen, page.library.card)
     return Wanted(
         place,
         str(chosen),

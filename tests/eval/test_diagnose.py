@@ -8,12 +8,14 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import token_encoder
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -353,10 +355,20 @@ def test_what_of_a_recipe_is_not_looked_at_is_said(write: Any, tmp_path: Path) -
     ]
 
 
+@pytest.fixture
+def late(tmp_path: Path) -> Iterator[None]:
+    """A late-interaction encoder in the catalogue."""
+    with token_encoder.registered(tmp_path):
+        yield
+
+
+@pytest.mark.usefixtures("late")
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [
         ("hashing@joint", "hashing@joint: hashing makes no joint view, only visual, text"),
+        (f"{token_encoder.NAME}@visual", "gives several vectors for each item, and a diagnostic compares one"),
+        ("bm25", "bm25 compares words, and a diagnostic compares vectors"),
         ("hashing@visual+hashing@text", "two views of one encoder are the same vectors"),
         ("", "names no encoder"),
     ],
@@ -364,9 +376,12 @@ def test_what_of_a_recipe_is_not_looked_at_is_said(write: Any, tmp_path: Path) -
 def test_a_recipe_that_cannot_be_looked_at_is_refused_in_words(
     write: Any, tmp_path: Path, recipe: str, says: str
 ) -> None:
-    given = ("--dataset", write(), "--out", tmp_path, "--workers", 1, "--recipe", recipe, "--only", "agreement")
-    result = call(*given)
-    assert result.exit_code in (1, 2) and says in result.stderr and isinstance(result.exception, SystemExit)
+    out = tmp_path / "runs"
+    result = call("--dataset", write(), "--out", out, "--workers", 1, "--recipe", recipe, "--only", "agreement")
+    assert result.exit_code in (1, 2) and isinstance(result.exception, SystemExit)
+    assert says in " ".join(result.stderr.split())
+    # What the encoder's card tells is told before the dataset is read.
+    assert out.exists() == (recipe == "hashing@visual+hashing@text")
 
 
 # --- wrong usage, bad data -----------------------------------------------------------------------------------------

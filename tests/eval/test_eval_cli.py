@@ -140,6 +140,7 @@ def test_a_file_that_cannot_be_read_is_told_and_ends_with_1(write: Any, tmp_path
 WRONG: list[tuple[list[str], str]] = [
     (["--recipe", "hashin@text"], "hashin"),
     (["--recipe", "hashing@words"], "is not a view"),
+    (["--recipe", "hashing@joint"], "hashing makes no joint view"),
     (["--recipe", "hashing,nosuch"], "no stage is called 'nosuch'"),
     (["--recipe", "hashing@text", "--k", "5"], "--k"),
     (["--recipe", "hashing@text", "--queries", "video"], "--queries"),

@@ -169,6 +169,8 @@ def test_plots_tables_and_pictures_come_by_key(page: Page) -> None:
         ({"recipe": "lite"}, UnknownName, "has no vectors of 'lite'"),
         ({"recipe": "hashing@visual,align:lite"}, UnknownName, "has no vectors of 'lite'"),
         ({"recipe": "hashing@visual,centre"}, BadRecipe, "center"),
+        ({"recipe": "hashing@joint"}, BadRecipe, "hashing makes no joint view"),
+        ({"recipe": "bm25"}, BadRecipe, "bm25 compares words"),
         ({"diagnostic": "gapp"}, UnknownName, "gap"),
         ({"of": "/etc"}, RetrievalError, "none of them"),
         ({"sample": 3}, RetrievalError, "from 4 to"),
