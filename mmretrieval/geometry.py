@@ -29,6 +29,8 @@ UNIFORMITY_T = 2.0
 # From so many rows on sums over pairs are made of float32 parts, so many rows and columns at once.
 NARROW_FROM = 4096
 KERNEL_ROWS, KERNEL_COLUMNS = 512, 1024
+# Squared lengths between these lost nothing that counts to the range of float64.
+SQUARES = (1e-200, 1e200)
 # What ModGap's code adds to eigenvalues.
 W2_EPSILON = 1e-8
 
@@ -39,11 +41,16 @@ W2_EPSILON = 1e-8
 def directions(rows: AnyRows) -> Numbers:
     """Each row divided by its length, in float64: shape (..., d) to (..., d). A zero row stays zero, never NaN."""
     wide = np.asarray(rows, dtype=np.float64)
-    # The largest entry first: squares of very large or very small numbers would leave the range of float64.
+    squared = np.einsum("...d,...d->...", wide, wide)[..., None]
+    divided: Numbers
+    if ((squared > SQUARES[0]) & (squared < SQUARES[1])).all():
+        divided = wide / np.sqrt(squared)
+        return divided
+    # The largest entry first: squares of very large or very small numbers leave the range of float64.
     largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0.0)
     scaled = np.divide(wide, largest, out=np.zeros_like(wide), where=largest > 0)
     length = np.linalg.norm(scaled, axis=-1, keepdims=True)
-    divided: Numbers = np.divide(scaled, length, out=np.zeros_like(wide), where=length > 0)
+    divided = np.divide(scaled, length, out=np.zeros_like(wide), where=length > 0)
     return divided
 
 

@@ -181,6 +181,14 @@ def centred(rows: AnyRows, mean: Numbers) -> Array:
     return result
 
 
+def _mean_of(rows: Array, some: npt.NDArray[np.int64]) -> Numbers:
+    """The mean (d,) in float64 of some rows (n, d)."""
+    total = np.zeros(rows.shape[1])
+    for block in geometry.blocks(len(some), LOOKED_AT_ONCE):
+        total += rows[some[block]].astype(np.float64).sum(axis=0)
+    return total / len(some)
+
+
 def _after_centring(
     x: Array, y: Array, before: Look, sample: int | None, seed: int, labels: tuple[str, str]
 ) -> tuple[int, Measured, tuple[Plot, ...]]:
@@ -189,8 +197,10 @@ def _after_centring(
     whole = a.any(axis=1) & b.any(axis=1)
     if whole.sum() < LEAST:
         return int(whole.sum()), ({}, {}), ()
+    narrow = (before.narrow_a, before.narrow_b)
     if not whole.all():
-        a, b = a[whole], b[whole]
+        a, b, x, y = a[whole], b[whole], x[whole], y[whole]
+        narrow = (narrow[0][whole], narrow[1][whole])
     after = _look(a, b)
     some = chosen(len(a), sample, seed)
     some_a, some_b = geometry.directions(a[some]), geometry.directions(b[some])
@@ -199,10 +209,7 @@ def _after_centring(
     for name in ("centroid_distance", "centroid_distance_corrected", "centroid_cosine"):
         del intervals[name]
     learnt, held = _split(len(a), seed)
-    unseen = [
-        centred(side[whole], narrow[whole][learnt].mean(axis=0, dtype=np.float64))
-        for side, narrow in ((x, before.narrow_a), (y, before.narrow_b))
-    ]
+    unseen = [centred(side, _mean_of(rows, learnt)) for side, rows in zip((x, y), narrow, strict=True)]
     right = separability(unseen[0], unseen[1], learnt, held)
     numbers["separability_unseen"] = float(right.mean())
     intervals["separability_unseen"] = interval(means(right, resamples(len(right), seed)))
