@@ -68,17 +68,32 @@ def test_volume_agrees_with_the_authors(k, precision):
     np.testing.assert_allclose(ours[clear], theirs[clear], atol=2e-5)
 
 
+def recall(better, own):
+    """As the authors print it: the share of rows whose best own column (their columns, a list each) is in the top k."""
+    best = np.array([np.delete(row, columns) for row, columns in zip(better, own, strict=True)])
+    reached = [row[columns].max() for row, columns in zip(better, own, strict=True)]
+    ranks = (best > np.array(reached)[:, None]).sum(axis=1)
+    return "/".join(str(round(100 * float((ranks < k).mean()), 1)) for k in (1, 5, 10))
+
+
 def test_ranking_by_volume_gives_the_authors_recall():
     facts, arrays = golden("gram_ranking")
-    t, own = arrays["in_t"], np.stack([arrays["in_v"], arrays["in_a"]], axis=1)
-    volumes = np.stack(
-        [geometry.gram_volume(np.concatenate([np.broadcast_to(q, (64, 1, 32)), own], axis=1)) for q in t]
-    )
+    theirs = facts["outputs"]
+    t, v = arrays["in_t"], arrays["in_v"]
+    factors = geometry.GramFactors.of(np.stack([v, arrays["in_a"]], axis=1))
+    volumes, cosines = factors.volumes(t), geometry.cosine(t, v)
     np.testing.assert_allclose(volumes, arrays["out_area_f32"], atol=1e-3)
-    ranks = (volumes < np.diag(volumes)[:, None]).sum(axis=1)
-    recall = "/".join(str(round(100 * float((ranks < k).mean()), 1)) for k in (1, 5, 10))
-    assert recall == facts["outputs"]["volume_T2D"]["forward_recall"]
-    assert volumes.min(axis=1).mean() == pytest.approx(facts["outputs"]["gramian_value"], abs=1e-4)
+    own = [[i] for i in range(len(t))]
+    assert recall(-volumes, own) == theirs["volume_T2D"]["forward_recall"]
+    assert recall(-volumes.T, own) == theirs["volume_D2T_as_logged"]["forward_recall"]
+    assert recall(cosines, own) == theirs["cosine_TV_forward"]["forward_recall"]
+    assert recall(cosines.T, own) == theirs["cosine_TV_backward"]["backward_recall"]
+    assert volumes.min(axis=1).mean() == pytest.approx(theirs["gramian_value"], abs=1e-4)
+    # Two captions for each candidate: the better one counts when captions are looked for.
+    halved = volumes[:, arrays["in_perm_two_captions"]]
+    assert recall(-halved, [[i // 2] for i in range(64)]) == theirs["two_captions_forward"]["forward_recall"]
+    both = [[2 * j, 2 * j + 1] for j in range(32)]
+    assert recall(-halved.T, both) == theirs["two_captions_backward"]["backward_recall"]
 
 
 @given(seeds, st.integers(1, 5), st.integers(5, 40))
@@ -202,7 +217,8 @@ def test_gap_agrees_with_liang(precision):
     np.testing.assert_allclose(gap / np.linalg.norm(gap), arrays[f"out_unit_gap_direction_{precision}"], atol=close)
 
 
-def test_gap_after_a_shift_agrees_with_liang():
+@pytest.mark.parametrize(("precision", "close"), [("f32", 1e-5), ("f64", 1e-9)])
+def test_gap_after_a_shift_agrees_with_liang(precision, close):
     _, arrays = golden("liang_gap")
     x, y = geometry.directions(arrays["in_image"]), geometry.directions(arrays["in_text"])
     gap = geometry.centroid_gap(x, y)
@@ -212,9 +228,9 @@ def test_gap_after_a_shift_agrees_with_liang():
         moved = geometry.centroid_gap(a, b)
         return np.linalg.norm(moved) * np.sign(moved @ step)
 
-    deltas = arrays["out_image_only_shift_delta_f64"]
+    deltas = arrays[f"out_image_only_shift_delta_{precision}"]
     ours = [signed(x - delta * step, y) for delta in deltas]
-    np.testing.assert_allclose(ours, arrays["out_image_only_shift_signed_distance_f64"], atol=1e-9)
+    np.testing.assert_allclose(ours, arrays[f"out_image_only_shift_signed_distance_{precision}"], atol=close)
     both = [signed(x - 0.5 * delta * step, y + 0.5 * delta * step) for delta in arrays["out_shift_delta_f64"]]
     np.testing.assert_allclose(both, arrays["out_shift_distance_gap_signed_NOT_authors_code_f64"], atol=1e-9)
 
@@ -313,12 +329,14 @@ def test_dimensions_known_by_hand():
 
 
 def test_w2_uniformity_known_by_hand():
-    # Spread evenly around 0 with variance 1/d: nothing to move, but for what the authors add under the root.
+    # Spread evenly around 0 with variance 1/d: nothing to move.
     d = 16
-    assert geometry.w2_uniformity(np.zeros(d), np.full(d, 1 / d)) == pytest.approx(0.0, abs=1e-3)
-    # One point at distance 1: |mean|^2 + 1 less what the added 1e-8 give, 2/sqrt(d) of d roots of 1e-4.
-    one = geometry.w2_uniformity(np.eye(d)[0], np.zeros(1))
-    assert one == pytest.approx(-math.sqrt(2 - 2 * math.sqrt(d) * 1e-4), abs=1e-12)
+    assert geometry.w2_uniformity(np.zeros(d), np.full(d, 1 / d)) == 0.0
+    # One point at distance 1: |mean|^2 + 1.
+    assert geometry.w2_uniformity(np.eye(d)[0], np.zeros(1)) == pytest.approx(-math.sqrt(2), abs=1e-15)
+    # Two points of opposite directions: variance 1 along one axis, 2 (1 - 1/sqrt(d)).
+    opposite = geometry.w2_uniformity(np.zeros(d), np.eye(d)[0])
+    assert opposite == pytest.approx(-math.sqrt(2 * (1 - 1 / math.sqrt(d))), abs=1e-15)
 
 
 # --- the plane -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from scipy.stats import ortho_group, spearmanr
 
 from mmretrieval.diagnostics import similarity
+from mmretrieval.diagnostics.agreement import agreement
 from mmretrieval.diagnostics.similarity import alignment_of_spaces
+from mmretrieval.diagnostics.subject import Subject
+from mmretrieval.geometry import cosine
+from mmretrieval.store.exact import Matrix
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -160,6 +167,41 @@ def test_rank_correlation_is_spearmans_and_a_resample_repeats_pairs() -> None:
     assert falling == pytest.approx(-1.0)
 
 
+@pytest.mark.parametrize("case", ["large_gap", "small_gap", "no_gap", "few_rows"])
+@pytest.mark.parametrize(("precision", "close"), [("f32", 1e-6), ("f64", 1e-7)])
+def test_correlations_of_similarities_are_those_of_the_authors_code(case: str, precision: str, close: float) -> None:
+    """Fahim et al.'s representational similarity analysis: pictures against texts, and either against mixed pairs."""
+    values = np.load(GOLDEN / "contrastive_gap_metrics.npz")
+    told = json.loads((GOLDEN / "contrastive_gap_metrics.json").read_text())["outputs"][f"{case}_{precision}"]["rsa"]
+    image, text = (values[f"in_{case}_{side}"].astype(np.float64) for side in ("image", "text"))
+    pairs = similarity.pairs_of(len(image), len(image) ** 2, 0)
+    of_images, of_texts = similarity.cosines_of(image, pairs), similarity.cosines_of(text, pairs)
+    # The later picture of a pair with the earlier text.
+    mixed = cosine(image, text)[pairs[:, 1], pairs[:, 0]]
+    for name, a, b in (
+        ("rsa_before_interchanging", of_texts, of_images),
+        ("text_intermodality_rsa", mixed, of_texts),
+        ("image_intermodality_rsa", mixed, of_images),
+    ):
+        assert similarity.rank_correlation(a, b, pairs)[0] == pytest.approx(told[name], abs=close), name
+        assert similarity.row_correlations(a[None], b[None])[0] == pytest.approx(told[f"pearson_{name}"], abs=close)
+
+
+@pytest.mark.parametrize("case", ["large_gap", "small_gap", "no_gap", "few_rows"])
+def test_agreement_gives_the_authors_correlation_of_similarities(case: str) -> None:
+    values = np.load(GOLDEN / "contrastive_gap_metrics.npz")
+    told = json.loads((GOLDEN / "contrastive_gap_metrics.json").read_text())["outputs"][f"{case}_f64"]["rsa"]
+    image, text = (
+        Matrix(tuple(f"{i:03d}" for i in range(len(held))), held)
+        for held in (values[f"in_{case}_image"], values[f"in_{case}_text"])
+    )
+    rival = Subject({"visual": text}, "visual", "of texts")
+    found = agreement(Subject({"visual": image}, "visual", "of pictures", rival=rival))
+    n = len(image.ids)
+    assert found.basis["pairs"] == {"visual": n * (n - 1) // 2}
+    assert found.numbers["visual.spearman"] == pytest.approx(told["rsa_before_interchanging"], abs=1e-7)
+
+
 def test_cosines_of_pairs_are_theirs() -> None:
     x = rows(30, 4)
     pairs = similarity.pairs_of(30, 100, 1)
@@ -194,7 +236,7 @@ def test_own_ranks_count_what_is_nearer_and_share_ties() -> None:
 
 
 def test_relative_rows_are_those_of_the_authors_code() -> None:
-    values = np.load(Path(__file__).parents[1] / "golden" / "relative_representations.npz")
+    values = np.load(GOLDEN / "relative_representations.npz")
     samples, anchors = values["in_samples"].astype(np.float64), values["in_anchors"].astype(np.float64)
     found = similarity.relative(
         np.concatenate([samples, anchors]), np.arange(len(samples), len(samples) + len(anchors))
