@@ -22,7 +22,7 @@ from eval.metrics import DEEPEST, per_query
 from eval.reading import load
 from eval.search import search
 from eval.stages import stages
-from eval.terminal import BAD_DATA, GOOD, AsJson, bar, console, last_line, told
+from eval.terminal import BAD_DATA, GOOD, AsJson, bar, console, last_line, say, told
 from mmretrieval.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def run(
         _say_left_out(people, asked, loaded, dropped, shelf.unfindable)
         _say_licences(people, encoders)
         for text, place in places.items():
-            people.print(f"{text} -> {place}", highlight=False, markup=False, soft_wrap=True)
+            say(people, f"{text} -> {place}")
         if as_json:
             last_line(
                 {
@@ -227,6 +227,8 @@ def _one(
     shown = [only for q in asked if (only := q.only(facts["choices"]["parts"])) is not None]
     with bar(errors, f"ranking {recipe}", len(shown)) as done:
         ranked, meta = judging.rank(dataset, shelf, shown, recipe, k=k, on_done=done)
+    for remark in meta.get("remarks", ()):
+        say(errors, remark)
     written = runs.trec_scores(ranked)
     values = per_query({q.id: dataset.qrels.get(q.id, {}) for q in asked}, written.scores)
     result = report.summary(values, asked)
@@ -247,6 +249,7 @@ def _one(
         "exact": meta["exact"],
         "bank": meta.get("bank"),
         "transductive": meta.get("transductive", False),
+        "remarks": meta.get("remarks", []),
         "engine_seconds": meta["seconds"],
         "seconds": round(time.perf_counter() - started, 4),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

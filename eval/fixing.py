@@ -60,7 +60,7 @@ class Row:
     """One change on the held-out half, beside the plain recipe; `replaces` as in `Tried`.
 
     `without` is the metric of the plain recipe without the correction that this change replaces, None where it replaces
-    none: what is gained from there on is the new stages' own.
+    none: what is gained from there on is the new stages' own. `remarks` say where a correction is not as asked for.
     """
 
     stages: tuple[str, ...]
@@ -75,6 +75,7 @@ class Row:
     verdict: str
     replaces: tuple[str, ...] = ()
     without: float | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,7 @@ def _reported(
             verdict="",
             replaces=t.replaces,
             without=bare if _corrects_anew(plain, t) else None,
+            remarks=trial.remarks(recipe),
         )
         rows.append(replace(row, verdict=verdict(row, costs[0], shape)))
     return Fixed(
@@ -317,6 +319,7 @@ def verdict(row: Row, plain: Cost, shape: Geometry | None) -> str:
         )
     if row.without is not None:
         said += f"; with no correction at all {found.metric} is {row.without:.3f}"
+    said += "".join(f"; {remark}" for remark in row.remarks)
     if row.transductive:
         said += "; transductive: it saw all test queries at once, which a search of one query cannot"
     if row.found_by_words:

@@ -216,6 +216,8 @@ def _show(people: Console, found: Sequence[tuple[Hit, Item]], run: Run, way_out:
     if unjudged:
         bright = "that they are not dim does not make them good"
         say(people, f"{unjudged} of these {len(found)} could not be judged by the recipe's cut-off: {bright}")
+    for remark in run.meta.get("remarks", ()):
+        say(people, remark)
     say(people, in_words(run.meta))
 
 

@@ -123,6 +123,13 @@ class Trial:
                 total += space.store.correction.item_bytes
         return total
 
+    def remarks(self, recipe: Recipe) -> tuple[str, ...]:
+        """Where the held-out half's correction is not as the recipe asks for it."""
+        from mmretrieval.spaces import remarks
+
+        spaces = self.engines[2].spaces
+        return tuple(remarks(recipe, [spaces.get(source.encoder, recipe) for source in recipe.sources]))
+
     def _bag_bytes(self, encoder: str) -> float:
         held = [bags for bags in self.shelf.library.bags(encoder).values() if len(bags.ids)]
         rows, items = (sum(len(b.vectors.rows) for b in held), sum(len(b.ids) for b in held))

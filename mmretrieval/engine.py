@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
@@ -30,7 +30,7 @@ from mmretrieval.search import BLENDS, CENTRED, JOINT, ONE_VIEW, READERS, RERANK
 from mmretrieval.search.compose import read_together
 from mmretrieval.search.cur import Approximated
 from mmretrieval.search.read import question
-from mmretrieval.spaces import Space, Spaces
+from mmretrieval.spaces import Space, Spaces, remarks
 from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import ExactStore
 from mmretrieval.timing import Stopwatch
@@ -133,7 +133,7 @@ class Engine:
             meta["reads"] = {stage: vars(counted) for stage, counted in asking.reads.items()}
         return Run(str(chosen), tuple(rankings), meta | watch.account())
 
-    def _meta(self, recipe: Recipe, posed: Iterable[Posed]) -> dict[str, Any]:
+    def _meta(self, recipe: Recipe, posed: Collection[Posed]) -> dict[str, Any]:
         """What made the answers: recipe, encoders, bank, models, versions."""
         meta: dict[str, Any] = {"recipe": str(recipe), "exact": self.exact, "versions": versions()}
         meta["encoders"] = [_described(p.space) for p in posed]
@@ -142,6 +142,8 @@ class Engine:
             meta["bank"] = {"name": bank.name, "queries": len(bank.queries), "digest": bank.digest}
         if recipe.transductive:
             meta["transductive"] = True
+        if said := remarks(recipe, [p.space for p in posed]):
+            meta["remarks"] = said
         if models := [catalog.card(s.model) for s in recipe.rerankers if s.model]:
             meta["rerankers"] = [facts_of(card) for card in models]
         return meta

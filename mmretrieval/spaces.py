@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -414,6 +414,13 @@ def banked(composer: Stage) -> Stage:
     Other composers make the same of a part that is alone, as nearly all of a bank are.
     """
     return composer if composer.name in (DEFAULT_COMPOSER, JOINT) else PLAIN
+
+
+def remarks(recipe: Recipe, spaces: Iterable[Space | LateSpace | LexicalSpace]) -> list[str]:
+    """Where the recipe's correction was fitted otherwise than asked for, in some of its spaces."""
+    stores = [space.store for space in spaces]
+    said = {store.correction.remark for store in stores if isinstance(store, CorrectedStore)} - {""}
+    return [f"{recipe.correction}: {remark}" for remark in sorted(said)]
 
 
 def near(count: int, known: int) -> bool:

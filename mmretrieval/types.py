@@ -423,6 +423,11 @@ class Correction(Protocol):
         """What it keeps for each vector of an item, beside the vector."""
         ...
 
+    @property
+    def remark(self) -> str:
+        """Where the fit departed from what was asked for, such as more neighbours than there are; else empty."""
+        ...
+
     def scores(self, view: View, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Corrected scores (q, n) from the dot products of queries with all items that have the view, in id order."""
         ...

@@ -44,6 +44,16 @@ def test_a_recipe_with_a_correction_is_the_formula(library: Library) -> None:
     assert "transductive" not in run.meta
 
 
+def test_a_correction_with_more_neighbours_than_there_are_says_so(library: Library) -> None:
+    engine = Engine(library, exact=True)
+    of = len(nulls().queries)
+    few, many = (engine.rank([words("red fox")], f"hashing,nnn:{k}", 12) for k in (of, of + 1))
+    assert "remarks" not in few.meta
+    remark = f"nnn:{of + 1}:0.75: an item's mean is over all {of} reference queries, as there are no {of + 1}"
+    assert many.meta["remarks"] == [remark]
+    assert [h.id for h in few.rankings[0].hits] == [h.id for h in many.rankings[0].hits]
+
+
 def test_every_correction_runs_on_one_view_and_on_all(library: Library) -> None:
     engine = Engine(library, exact=True)
     for name in CORRECTIONS:

@@ -111,7 +111,7 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
             "labels": subject.labelled,
             "questions": dict(Counter(questions.kinds)),
             "bank": bank,
-            "corrections": {titles[name]: getattr(fitted, "remark", "") for name, fitted in corrections.items()},
+            "corrections": {titles[name]: fitted.remark for name, fitted in corrections.items()},
             "left_out": left_out,
             "intervals": "95 % percentile bootstrap over questions, of their influences",
             "resamples": RESAMPLES,

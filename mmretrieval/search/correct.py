@@ -270,6 +270,7 @@ class Revised:
     temperature: float
     queries: int
     sums: Numbers
+    remark: str = ""
 
     @property
     def transductive(self) -> bool:

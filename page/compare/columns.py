@@ -55,13 +55,15 @@ watch('value', () => { held = null; });
 
 @dataclass(frozen=True)
 class Answer:
-    """What one recipe gives: its hits in order, and how long all of it (seconds) and each stage took."""
+    """What one recipe gives: its hits in order, how long all of it (seconds) and each stage took, and where a
+    correction is not as the recipe asks for it."""
 
     recipe: str
     hits: tuple[Hit, ...]
     seconds: float
     transductive: bool = False
     stages: tuple[Spent, ...] = ()
+    remarks: str = ""
 
     @property
     def ids(self) -> list[str]:
@@ -100,6 +102,7 @@ def answers(page: Page, asked: Query, names: Sequence[str], depth: int = DEPTH) 
             run.meta["seconds"],
             bool(run.meta.get("transductive")),
             tuple(run.meta["stages"]),
+            "; ".join(run.meta.get("remarks", ())),
         )
         for run in runs
     ]
@@ -219,6 +222,7 @@ def _head(number: int, answer: Answer, slowest: float) -> str:
     once, search = answer.spent
     more = f" {ready}" if (ready := times.readied(once)) else ""
     more += f' · <span class="mm-flag" title="{TRANSDUCTIVE}">transductive</span>' if answer.transductive else ""
+    more += f' · <span class="mm-flag" title="{escape(answer.remarks)}">not as asked</span>' if answer.remarks else ""
     return (
         f'<header><b>{LETTERS[number]}</b><span><code title="{escape(answer.recipe)}">{escape(answer.recipe)}</code>'
         f'<small title="{TOOK}">{search["seconds"]:.2f} s{more}</small>'

@@ -87,7 +87,7 @@ def _found(page: Page, wanted: Asked, link: Link) -> Results:
     line = (
         f'<div class="mm-summary"><strong>{counted(len(hits), "result")}</strong> for {escape(said)}'
         f"<br><code>{escape(run.recipe)}</code> · {_took(run)}{_scale(hits)}{_mix(items, hits)}</div>"
-        f"{_unweighed(asked, run.recipe)}{judged.told(page, asked, hits, run.recipe, wanted=link.cut)}"
+        f"{_unweighed(asked, run.recipe)}{_remarks(run)}{judged.told(page, asked, hits, run.recipe, wanted=link.cut)}"
         f"{_elsewhere(page, replace(link, recipe=run.recipe), address)}"
         f"{saved.results(page, said, run.recipe, items, hits)}"
     )
@@ -113,6 +113,11 @@ def _unweighed(asked: Query, recipe: str) -> str:
         "`sum` in the recipe adds parts by weight."
     )
     return f'<p class="mm-hint">{escape(said)}</p>'
+
+
+def _remarks(run: Run) -> str:
+    """Where a correction is not as the recipe asks for it."""
+    return "".join(f'<p class="mm-hint">{escape(remark)}</p>' for remark in run.meta.get("remarks", ()))
 
 
 def drawable(items: Mapping[str, Item], hits: Sequence[Hit]) -> list[Card]:

@@ -137,6 +137,15 @@ def test_a_file_that_cannot_be_read_is_told_and_ends_with_1(write: Any, tmp_path
     assert list(record["entries"]["unfindable"]) == ["white"]
 
 
+def test_a_correction_that_is_not_as_asked_is_told_and_kept(write: Any, tmp_path: Path) -> None:
+    given = ("--dataset", write(), "--out", tmp_path / "runs", "--workers", 1, "--recipe", "hashing@text,nnn:999")
+    result = call("run", *given, "--json")
+    assert result.exit_code == 0 and "as there are no 999" in result.stderr
+    (place,) = json.loads(result.stdout.splitlines()[-1])["runs"].values()
+    (remark,) = json.loads((Path(place) / "run.json").read_text(encoding="utf-8"))["remarks"]
+    assert remark.startswith("nnn:999:0.75: an item's mean is over all ")
+
+
 WRONG: list[tuple[list[str], str]] = [
     (["--recipe", "hashin@text"], "hashin"),
     (["--recipe", "hashing@words"], "is not a view"),

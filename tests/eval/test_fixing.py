@@ -257,6 +257,14 @@ def test_too_few_queries_are_refused(write: Any, tmp_path: Path) -> None:
         fix(data, shelf, "hashing")
 
 
+def test_a_correction_that_is_not_as_asked_says_so(opened: tuple[Dataset, Shelf]) -> None:
+    found = fix(*opened, "hashing@text", tries=("nnn:999", "nnn:9"), pairs=False)
+    said = {row.stages[0]: (row.remarks, row.verdict) for row in found.rows}
+    remark = f"nnn:999:0.75: an item's mean is over all {found.bank} reference queries, as there are no 999"
+    assert said["nnn:999"][0] == (remark,) and remark in said["nnn:999"][1]
+    assert said["nnn:9"][0] == () and "reference queries" not in said["nnn:9"][1]
+
+
 def test_every_correction_can_be_tried(opened: tuple[Dataset, Shelf]) -> None:
     found = fix(*opened, "hashing@text", tries=tuple(CORRECTIONS))
     assert {t.stages[0] for t in found.tried if t.value is not None} == set(CORRECTIONS)

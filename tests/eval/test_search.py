@@ -64,6 +64,12 @@ def by_caption(library: Library, text: str) -> Any:
     return next(item for item in library.items() if item.text == text)
 
 
+def test_a_correction_that_is_not_as_asked_says_so(library: Library) -> None:
+    said = call(library, "--text", "red fox", "--recipe", "hashing@text,nnn:999")
+    assert said.exit_code == 0 and "as there are no 999" in said.stdout
+    assert "no 9" not in call(library, "--text", "red fox", "--recipe", "hashing@text,nnn:9").stdout
+
+
 def test_words_find_and_are_printed(library: Library) -> None:
     found = told(library, "--text", "red fox", "--recipe", "hashing@text", "-k", 3)
     assert captions(found)[:2] == ["a red fox", "two red foxes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from page.compare import tab as compare
 from page.query.asking import Asked
 from page.search import tab as search
 from page.state import Page
@@ -21,6 +22,15 @@ def test_bars_and_words_keep_the_scores_of_two_stages_apart(page: Page) -> None:
         scores = [hit.score for hit in hits[of]]
         low, high = min(0.0, *scores), max(scores)
         assert bars[of] == [round(100 * (score - low) / (high - low)) for score in scores]
+
+
+def test_a_correction_that_is_not_as_asked_says_so(page: Page) -> None:
+    said = "as there are no 999"
+    assert said in search.search(page, Asked.of("red car"), "hashing@text,nnn:999", 3, fold=False).line
+    assert "as there are no" not in search.search(page, Asked.of("red car"), "hashing@text,nnn:9", 3, fold=False).line
+    found = compare.compare(page, Asked.of("red car"), ("hashing@text,nnn:9", "hashing@text,nnn:999"), 3).columns
+    left, right = found.split('id="compare-right"')
+    assert said in right and "not as asked" in right and "not as asked" not in left
 
 
 def test_scores_of_one_stage_need_no_words(page: Page) -> None:
