@@ -73,7 +73,7 @@ class Made:
         seen = {v: Matrix(ids, self._seen(rng, turned, offsets[i])) for i, v in enumerate(VIEWS[:2])}
         rival = Subject(seen, "visual", "the rival", labels=LABELS)
         named = {i: f"cluster {c}" for i, c in zip(ids, classes, strict=True)}
-        return Subject(views, "visual", "made items", questions, reference, rival, named, LABELS)
+        return Subject(views, "visual", "made items", questions, reference, rival, named, LABELS, nulls=bank)
 
     def _scattered(self, rng: np.random.Generator, n: int, length: float) -> Array:
         """Rows (n, dim) of about this length, pointing anywhere."""

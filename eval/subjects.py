@@ -15,7 +15,7 @@ def of_dataset(dataset: Dataset, shelf: Shelf, recipe: str, *, classes: str = ""
     """A dataset's space as a recipe makes it: the questions are its judged queries, the bank its reference queries.
 
     `shelf` is what `eval.judging.shelve` made of the corpus. Where the dataset brings no reference queries, generic
-    captions stand for them.
+    captions stand for them. The null questions are generic captions in any case: reference queries ask for something.
     """
     from mmretrieval.engine import Engine
     from mmretrieval.subjects import Question, of_library

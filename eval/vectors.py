@@ -33,8 +33,9 @@ def of_vectors(files: Sequence[Path], seed: int = 0) -> Subject:
 
     Items are called by the numbers of their rows, from 0. Queries are asked of the first file: a half of the second
     file's rows, drawn by `seed`, each of kind "caption" with its own row as the right answer; the other half is the
-    reference's bank. float64 stays float64, all else becomes float32. Raises MediaError for a file that is no array of
-    numbers, DatasetError where the arrays do not pair: other shapes, NaN or infinity, fewer than 4 rows.
+    reference's bank. There are no null questions: files bring no encoder that could read generic captions. float64
+    stays float64, all else becomes float32. Raises MediaError for a file that is no array of numbers, DatasetError
+    where the arrays do not pair: other shapes, NaN or infinity, fewer than 4 rows.
     """
     if not 2 <= len(files) <= len(LETTERS):
         raise DatasetError(f"{len(files)} files of vectors: give 2 to {len(LETTERS)}, of the same items in one order")

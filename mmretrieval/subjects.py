@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmretrieval.bank import nulls
+from mmretrieval.bank_rows import bank_rows
 from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadRecipe, UnknownName
 from mmretrieval.geometry import unit
 from mmretrieval.lexical import is_lexical
 from mmretrieval.library import Library
-from mmretrieval.recipe import Recipe, Source, check_view, parse
-from mmretrieval.spaces import Space
+from mmretrieval.recipe import Recipe, Source, Stage, check_view, parse
+from mmretrieval.spaces import Space, banked
 from mmretrieval.store.exact import Matrix
 from mmretrieval.types import Array, Card, Query, View
 
@@ -48,9 +50,9 @@ def of_library(
 
     Without `questions` the items' own words ask for their items: at most 2,000 of them, drawn by `seed`. `classes` is
     the key of the items' metadata that says what class an item is of. `engine` brings a bank of its own (it must be
-    exact); by default it is that of generic captions. What comes after the transforms of a recipe does not count here.
-    Raises BadRecipe for a late-interaction encoder, which has no one row for an item, and for a view that the encoder
-    does not make, or that no item has.
+    exact); by default it is that of generic captions. These are the null questions, whatever the bank. What comes after
+    the transforms of a recipe does not count here. Raises BadRecipe for a late-interaction encoder, which has no one
+    row for an item, and for a view that the encoder does not make, or that no item has.
     """
     chosen = parse(recipe)
     check_compared(chosen, library.card)
@@ -126,7 +128,15 @@ def _seen(
     else:
         asked = _captions(engine, source.encoder, space, searched, seed)
     name = ",".join([str(source), *map(str, recipe.transforms)])
-    return Subject(held, searched, name, asked if len(asked) else None, reference, classes=classes)
+    blank = _nulls(space, recipe.composer)
+    return Subject(held, searched, name, asked if len(asked) else None, reference, classes=classes, nulls=blank)
+
+
+def _nulls(space: Space, composer: Stage) -> Array | None:
+    """The generic captions as questions of the space, composed as `Spaces.null` has them; None if it reads no words."""
+    if "text" not in space.encoder.card.reads:
+        return None
+    return space.composed(bank_rows(space.encoder, nulls(), banked(composer)), banked(composer), blank=True)
 
 
 def _captions(engine: Engine, spec: str, space: Space, searched: View, seed: int) -> Questions:

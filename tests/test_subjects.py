@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,14 @@ from drawings import drawing
 from ingest.pipeline import ingest
 from ingest.walk import walk
 from mmretrieval import catalog, subjects
+from mmretrieval.bank import Bank, null_bank
+from mmretrieval.diagnostics import DIAGNOSTICS
 from mmretrieval.engine import Engine
 from mmretrieval.errors import BadRecipe, RetrievalError, UnknownName
 from mmretrieval.geometry import unit
 from mmretrieval.library import Library
 from mmretrieval.subjects import Question, of_library
-from mmretrieval.types import Content, Part, Query
+from mmretrieval.types import Array, Content, Part, Query
 
 
 @pytest.fixture
@@ -63,6 +67,53 @@ def test_transforms_change_items_and_questions_and_what_comes_later_does_not(lib
     moved = subject.asked()[0].rows
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=1e-6)
     assert not np.allclose(moved, plain)
+
+
+@pytest.mark.parametrize("recipe", ["hashing", "hashing@visual,center,whiten:8", f"{whole_encoders.JOINT},joint"])
+def test_null_questions_are_the_generic_captions_whatever_the_bank(library: Library, recipe: str) -> None:
+    usual = of_library(library, recipe)
+    assert usual.nulls is not None and usual.reference is not None
+    # Without a bank of its own, a library's corrections are fitted on the very same.
+    np.testing.assert_array_equal(usual.nulls, usual.reference.queries)
+    own = Bank("asks", tuple(Query((Part(Content(text=f"thing number {i}")),), id=f"b{i}") for i in range(8)))
+    banked = of_library(library, recipe, engine=Engine(library, exact=True, bank=own))
+    assert banked.nulls is not None and banked.reference is not None
+    assert (len(banked.reference.queries), len(banked.nulls)) == (8, len(null_bank()))
+    plain = hashed(null_bank())
+    if "center" not in recipe:
+        np.testing.assert_allclose(banked.nulls, plain, atol=1e-6)
+        np.testing.assert_allclose(banked.reference.queries, hashed([f"thing number {i}" for i in range(8)]), atol=1e-6)
+
+
+def test_null_questions_are_transformed_as_questions_are(library: Library) -> None:
+    own = Bank("asks", tuple(Query((Part(Content(text=f"thing number {i}")),), id=f"b{i}") for i in range(8)))
+    found = of_library(library, "hashing@visual,center", engine=Engine(library, exact=True, bank=own)).nulls
+    mean = hashed([f"thing number {i}" for i in range(8)]).astype(np.float64).mean(axis=0)
+    assert found is not None
+    np.testing.assert_allclose(found, unit(hashed(null_bank()) - mean), atol=1e-5)
+
+
+def test_an_encoder_that_reads_no_words_has_no_null_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = catalog.blocks()
+    block = replace(table["hashing"], name="sees", facts={**table["hashing"].facts, "reads": ["image"]})
+    monkeypatch.setattr(catalog, "blocks", lambda: {**table, "sees": block})
+    for seed in range(5):
+        drawing(seed).save(tmp_path / f"{seed}.png")
+    library = Library.create(tmp_path / "l", ["sees"])
+    assert ingest(library, walk([tmp_path]), workers=1).failed == 0
+    pictures = [
+        Question(Query((Part(Content(image=drawing(i))),), id=f"q{i}"), "image", frozenset([ident]))
+        for i, ident in enumerate(library.matrices("sees")["visual"].ids)
+    ]
+    subject = of_library(library, "sees", questions=pictures)
+    assert subject.nulls is None
+    found = DIAGNOSTICS["calibration"].run(subject)
+    assert not [name for name in found.numbers if "null" in name]
+    assert "an encoder reads no words" in found.absent[-1]
+
+
+def hashed(words: Sequence[str]) -> Array:
+    return unit(catalog.load("hashing").encode([Content(text=said) for said in words], "query"))
 
 
 def test_questions_are_posed_with_their_answers_and_what_is_no_answer(library: Library) -> None:

@@ -68,23 +68,29 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
       K_V.precision and K_V.recall of it on the other half, among all pairs of question and item.
     - K_V.even: the score above which one of the first 10 answers is more likely relevant than not, by a logistic
       curve (Platt 1999); None where that cannot be estimated (see `odds`).
-    - null_V.mean, null_V.deviation, null_V.best: scores of reference queries, which ask for nothing in particular, and
-      what 95 % of their best scores stay below; K_V.above_null: the share of relevant pairs above it, for words.
+    - null_V.mean, null_V.deviation, null_V.best: scores of generic captions (`subject.nulls`), written with no item in
+      mind, and what 95 % of their best scores stay below; K_V.above_null: the share of relevant pairs above it, for
+      words. A caption may fit some item (a bird), so that a low share is no fault by itself. All are left out where
+      there are no such captions.
     - mixed_K.V_share: of the first 10 in one list of all views' rows, how many are of view V; mixed_K.V_expected is
       V's share of the rows; mixed_K.hit: how often a relevant item is among the first 10, mixed_K.hit_alone in a list
       of the searched view. The same with `_centred` after `center`.
     Captions are not compared with views that have the words themselves (text and joint, and any that they are copies
-    of). Intervals are 95 % percentile
-    bootstrap over questions. Raises RetrievalError where fewer than 4 questions have a known answer.
+    of). Questions with a zero row ask for nothing and are left out; the basis counts them in zero_rows, the rival's in
+    rival_zero_rows. Intervals are 95 % percentile bootstrap over questions. Raises RetrievalError where fewer than 4
+    questions have a known answer.
     """
     spaces = [(subject, False)] + ([(subject.rival, True)] if subject.rival and subject.rival.questions else [])
     questions, _ = subject.asked()
-    told = [(kind, _drawn(questions, kind, seed)) for kind in dict.fromkeys(questions.kinds)]
-    groups = [g for space, rival in spaces for kind, _ in told for g in _groups(space, rival, kind, seed, sample)]
+    kinds = tuple(dict.fromkeys(questions.kinds))
+    drawn = {kind: _drawn(questions, kind, seed) for kind in kinds}
+    zero_rows = {f"{'rival_' if rival else ''}zero_rows": _zero_rows(space, seed) for space, rival in spaces}
+    groups = [g for space, rival in spaces for kind in kinds for g in _groups(space, rival, kind, seed, sample)]
     if not groups:
         way = "take a dataset with judgements, or a library whose pictures have captions"
         raise RetrievalError(
-            f"fewer than {LEAST} questions of a kind have an answer among the items of {subject.name or 'this space'}: "
+            f"fewer than {LEAST} questions of a kind have an answer among the items of {subject.name or 'this space'}"
+            f"{f', and {zero} have a zero row' if (zero := zero_rows['zero_rows']) else ''}: "
             f"{'give files of more rows' if subject.of_files else way}"
         )
     measured = [_measured(group, seed) for group in groups]
@@ -106,14 +112,16 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
             f"No {group.called} ({group.encoder}, {group.label}) have a wrong answer before the right one."
             for group, table in confused.items()
             if not table.rows
-        ),
+        )
+        + calibration_words.without_nulls([space for space, _ in spaces if not len(_null_rows(space))]),
         advice=advice,
         stages=stages,
         basis=basis(max(len(g.asked) for g in groups), seed, sample)
         | {
             "labels": subject.labelled,
             "captions": questions.captions,
-            "questions": {kind: len(places) for kind, places in told},
+            "questions": {kind: len(places) for kind, places in drawn.items()},
+            **zero_rows,
             "items": {g.name: len(g.ids) for g in groups},
             "spaces": [space.name for space, _ in spaces],
             "first": K,
@@ -127,11 +135,24 @@ def calibration(subject: Subject, *, seed: int = 0, sample: int | None = 10_000)
 
 
 def _drawn(questions: Questions, kind: str, seed: int) -> Places:
-    """The places of at most ASKED questions of a kind."""
+    """The places of at most ASKED questions of a kind, less those with a zero row."""
+    places = _with_zeros(questions, kind, seed)
+    kept: Places = places[questions.rows[places].any(axis=1)]
+    return kept
+
+
+def _with_zeros(questions: Questions, kind: str, seed: int) -> Places:
     places = np.flatnonzero([k == kind for k in questions.kinds])
     if len(places) > ASKED:
         places = np.sort(np.random.default_rng([seed, len(places), 8]).choice(places, size=ASKED, replace=False))
     return places.astype(np.int64)
+
+
+def _zero_rows(space: Subject, seed: int) -> int:
+    """How many questions that were drawn have a zero row."""
+    questions, _ = space.asked()
+    kinds = dict.fromkeys(questions.kinds)
+    return sum(len(_with_zeros(questions, kind, seed)) - len(_drawn(questions, kind, seed)) for kind in kinds)
 
 
 def _items(matrix: Matrix, questions: Questions, asked: Places, seed: int, sample: int | None) -> Places:
@@ -181,10 +202,13 @@ def _group(space: Subject, rival: bool, kind: str, view: str, answered: Places, 
     scores, relevant, answered = scores[whole], relevant[whole], answered[whole]
     relevant &= np.isfinite(scores)
     others = np.isfinite(scores) & ~relevant
-    stands = (len(matrix.ids) - relevant.sum(axis=1)) / np.maximum(others.sum(axis=1), 1)
+    # Items without a direction, and those that a question excludes, are no answers that were not drawn.
+    able = {ident for ident, turned in zip(matrix.ids, np.asarray(matrix.rows).any(axis=1), strict=True) if turned}
+    left_out = np.array([len(able & questions.excluded[i]) if questions.excluded else 0 for i in answered.tolist()])
+    stands = (len(able) - left_out - relevant.sum(axis=1)) / np.maximum(others.sum(axis=1), 1)
     weights = others * np.maximum(stands, 1.0)[:, None]
-    nulls = _null_scores(space, wide)
-    best = float(np.quantile(nulls.max(axis=1), 0.95)) if len(nulls) and kind in ("text", "caption") else None
+    nulls = _null_rows(space) @ wide.T
+    best = float(np.quantile(nulls.max(axis=1), 0.95)) if nulls.size and kind in ("text", "caption") else None
     filled = np.where(np.isfinite(scores), scores, float(np.nanmin(scores))) if len(scores) else scores
     pairs = thresholds.binned(filled, relevant, weights) if len(scores) else None
     top = np.argsort(-np.where(np.isfinite(scores), scores, -np.inf), axis=1, kind="stable")[:, :K]
@@ -209,11 +233,12 @@ def _group(space: Subject, rival: bool, kind: str, view: str, answered: Places, 
     )
 
 
-def _null_scores(space: Subject, rows: Numbers) -> Numbers:
-    if space.reference is None or not len(space.reference.queries) or space.reference.queries.shape[1] != rows.shape[1]:
-        return np.empty((0, len(rows)))
-    scores: Numbers = space.reference.queries.astype(np.float64) @ rows.T
-    return scores
+def _null_rows(space: Subject) -> Numbers:
+    """The null questions (m, d) that have a direction; none where the space has no null questions."""
+    if space.nulls is None:
+        return np.empty((0, space.views[space.searched].rows.shape[1]))
+    kept: Numbers = space.nulls[space.nulls.any(axis=1)].astype(np.float64)
+    return kept
 
 
 # --- what is measured ----------------------------------------------------------------------------------------------
@@ -259,11 +284,12 @@ def _measured(group: Group, seed: int) -> Measured:
 
 
 def _nulls(space: Subject, rival: bool) -> Measured:
-    """How the reference queries score on each view, over at most 10,000 items evenly spaced."""
+    """How generic captions score on each view, over at most 10,000 items evenly spaced."""
     numbers: dict[str, float | None] = {}
+    asked = _null_rows(space)
     for view, matrix in space.views.items():
         rows = np.asarray(matrix.rows[:: max(1, -(-len(matrix.ids) // 10_000))], dtype=np.float64)
-        scores = _null_scores(space, rows[rows.any(axis=1)])
+        scores = asked @ rows[rows.any(axis=1)].T
         if scores.size:
             group = f"{'rival_' if rival else ''}null_{view}"
             numbers |= {f"{group}.mean": float(scores.mean()), f"{group}.deviation": float(scores.std())}
@@ -333,10 +359,14 @@ def _mixes(space: Subject, rival: bool, seed: int, sample: int | None) -> list[M
 
 
 def _mix(found: mixed_list.Mixed, listed: mixed_list.Candidates, suffix: str, seed: int) -> Measured:
-    counts = resamples(len(found.shares), seed)
     numbers: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float]] = {}
-    for view, share in zip(listed.names, found.shares.T, strict=True):
+    # Centring may leave nothing of a question.
+    shares = found.shares[np.isfinite(found.shares).all(axis=1)]
+    if len(shares) < LEAST:
+        return numbers, intervals
+    counts = resamples(len(shares), seed)
+    for view, share in zip(listed.names, shares.T, strict=True):
         numbers[f"{view}_share{suffix}"] = float(share.mean())
         intervals[f"{view}_share{suffix}"] = interval(means(share, counts))
     known = np.isfinite(found.hit)

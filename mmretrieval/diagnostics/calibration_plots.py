@@ -29,7 +29,7 @@ def drawn(groups: Sequence[Group], mixes: Sequence[Mix]) -> tuple[Plot, ...]:
 
 
 def distributions(group: Group) -> Plot:
-    """Relevant, irrelevant and reference scores as shares by score."""
+    """Relevant and irrelevant scores, and those of generic captions, as shares by score."""
     there = np.isfinite(group.scores)
     values = group.scores[there]
     low, high = float(values.min()), float(values.max())
@@ -42,7 +42,7 @@ def distributions(group: Group) -> Plot:
         "other items": (values, group.weights[there]),
     }
     if group.nulls.size:
-        shown["reference questions, all items"] = (group.nulls.ravel(), None)
+        shown["generic captions, all items"] = (group.nulls.ravel(), None)
     traces = []
     for name, (scores, weights) in shown.items():
         counted, _ = np.histogram(scores, edges, weights=weights)
@@ -53,18 +53,28 @@ def distributions(group: Group) -> Plot:
     if group.odds and group.odds.even is not None:
         dashed["even odds"] = group.odds.even
     if group.null_best is not None:
-        dashed["best of 95 % of reference questions"] = group.null_best
+        dashed["best of 95 % of generic captions"] = group.null_best
     return Plot(
         f"scores_{group.name}",
         f"Scores of {group.called} with {group.label}: {group.encoder}",
         "score (dot product of question and item)",
         "pairs (share of each kind)",
         tuple(traces),
-        note="The less the curves overlap, the more a score says. Reference questions, in grey, ask for nothing in "
-        "particular: a score that they reach too says little.",
+        note="The less the curves overlap, the more a score says." + _of_nulls(group),
         dashed=dashed,
         percent="y",
     )
+
+
+def _of_nulls(group: Group) -> str:
+    """How to read the curve of generic captions, where there is one."""
+    if not group.nulls.size:
+        return ""
+    told = " Generic captions (a photo, something old, a bird), in grey, are written with no item in mind"
+    if group.null_best is None:
+        return f"{told}; being words alone, they may score on another level than questions with a picture."
+    # "a bird" finds birds where there are any: the best that a caption scores may be deserved.
+    return f"{told}: a score that many of their pairs reach says little. Their best may be of items that they fit."
 
 
 def answers(group: Group) -> Plot | None:

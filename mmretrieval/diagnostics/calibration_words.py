@@ -9,6 +9,7 @@ from mmretrieval.diagnostics.sampling import caution
 
 if TYPE_CHECKING:
     from mmretrieval.diagnostics.calibration import Group, Mix
+    from mmretrieval.diagnostics.subject import Subject
 
 # The first places of a list, which people look at.
 K = 10
@@ -45,7 +46,7 @@ def sentence(
 
 
 def _of_mix(mix: Mix, group: Group, numbers: Mapping[str, float | None]) -> str:
-    view = "text" if "text" in mix.names else mix.names[-1]
+    view = _farthest(mix, numbers)
     label = mix.labels[mix.names.index(view)]
     share, due = numbers[f"{mix.group}.{view}_share"], numbers[f"{mix.group}.{view}_expected"]
     after = numbers.get(f"{mix.group}.{view}_share_centred")
@@ -54,6 +55,29 @@ def _of_mix(mix: Mix, group: Group, numbers: Mapping[str, float | None]) -> str:
         f"In one list of all views, {share:.0%} of the first {K} answers to {group.called} are {label}, which are "
         f"{due:.0%} of what is listed{centred}."
     )
+
+
+def _farthest(mix: Mix, numbers: Mapping[str, float | None]) -> str:
+    """The view whose share of the first places is farthest from its share of the rows; of two, words or the last."""
+
+    def off(view: str) -> float:
+        share, due = numbers[f"{mix.group}.{view}_share"], numbers[f"{mix.group}.{view}_expected"]
+        return 0.0 if share is None or due is None else round(abs(share - due), 9)
+
+    return max(reversed(mix.names), key=lambda view: (off(view), view == "text"))
+
+
+def without_nulls(spaces: Sequence[Subject]) -> tuple[str, ...]:
+    """Why the scores of generic captions are not shown for these spaces, in a sentence; none for no space."""
+    if not spaces:
+        return ()
+    reason = (
+        "files of vectors bring no encoder that could read them"
+        if all(space.of_files for space in spaces)
+        else "none have a vector here, as where an encoder reads no words"
+    )
+    named = _listed([space.name or "this space" for space in spaces])
+    return (f"How generic captions score, written with no item in mind, is not shown for {named}: {reason}.",)
 
 
 def advice(
@@ -69,7 +93,7 @@ def advice(
     mended: list[str] = []
     tried: list[str] = []
     for mix in mixes:
-        view = "text" if "text" in mix.names else mix.names[-1]
+        view = _farthest(mix, numbers)
         due, key = numbers[f"{mix.group}.{view}_expected"], f"{mix.group}.{view}_share"
         now, after = numbers[key], numbers.get(f"{key}_centred")
         if due is None or now is None or mix.rival or abs(now - due) <= FAR:
@@ -81,9 +105,12 @@ def advice(
                 mended.append(mix.kind)
     if taken:
         helps = f"; after center it is {_listed(tried)}" if tried else ""
+        apart = (
+            "this recipe searches views apart" if "@all" in groups[0].encoder else "search views apart, as @all does"
+        )
         sentences.append(
             f"One modality has more or fewer of the first places of a mixed list than of its rows, for "
-            f"{_listed(taken)}: search views apart, as @all does{helps}."
+            f"{_listed(taken)}: {apart}{helps}."
         )
         stages += ["center"] if mended else []
     for group in groups:

@@ -205,7 +205,7 @@ CALIBRATION = (
             "precision": "precision above it on the other half (share)",
             "recall": "recall above it on the other half (share)",
             "even": "score from which one of the first 10 is more likely right than wrong",
-            "above_null": "relevant pairs above 95 % of best reference scores (share)",
+            "above_null": "relevant pairs above 95 % of generic captions' best scores (share)",
         },
         {
             r".*\.even": "answers are too few, or not more often right the higher they score, or none scores as high",
@@ -213,7 +213,7 @@ CALIBRATION = (
         },
     ),
     Table(
-        "Scores of reference questions, which ask for nothing in particular",
+        "Scores of generic captions, written with no item in mind",
         {rf"{RIVAL}null_{VIEW}\.": "{view}{rival}"},
         {
             "mean": "mean score over all items",

@@ -29,7 +29,8 @@ class Mixed:
     """The first places of questions (q,) in one list of all views' rows.
 
     `shares` (q, views) of the first k are rows of each view. `hit` (q,) is 1 where a row of a relevant item is among
-    them, 0 where none is, NaN where nothing is known to be relevant; `alone` the same for a list of one view.
+    them, 0 where none is, NaN where nothing is known to be relevant; `alone` the same for a list of one view. All are
+    NaN for a question without direction, which asks for nothing.
     """
 
     shares: Numbers
@@ -92,7 +93,8 @@ def own_words(subject: Subject) -> frozenset[str]:
     questions = subject.questions
     if questions is None:
         return OWN_WORDS
-    captions = np.flatnonzero([kind == "caption" for kind in questions.kinds]).astype(np.int64)
+    worded = np.array([kind == "caption" for kind in questions.kinds], dtype=np.bool_)
+    captions = np.flatnonzero(worded & questions.rows.any(axis=1)).astype(np.int64)
     return OWN_WORDS | {view for view in subject.views if len(captions) and made_of(subject, view, captions)}
 
 
@@ -124,13 +126,15 @@ def mixed(
     """
     q, names = len(chosen), listed.names
     place = {ident: i for i, ident in enumerate(listed.ids)}
-    shares, hit, single = np.zeros((q, len(names))), np.full(q, np.nan), np.full(q, np.nan)
+    shares, hit, single = np.full((q, len(names)), np.nan), np.full(q, np.nan), np.full(q, np.nan)
     wordy = np.isin(listed.view, [names.index(name) for name in own if name in names])
     lone = listed.view == names.index(alone)
     wide = listed.rows.astype(np.float64)
     for block in blocks(q, ASKED_AT_ONCE):
         scores = rows[block].astype(np.float64) @ wide.T
         for i, row in zip(range(block.start, block.stop), scores, strict=True):
+            if not rows[i].any():
+                continue
             number = int(chosen[i])
             relevant = _owned(listed, place, questions.relevant[number])
             if questions.excluded:

@@ -45,8 +45,8 @@ class Subject:
 
     `views` are in an order that counts: the first two are the two modalities that are compared (in a library visual
     and text). `searched` is the view that questions are asked of. `name` is the recipe or the files. `reference` is
-    what corrections are fitted on: its queries are none of the questions. `rival` is the same library as a second
-    encoder sees it.
+    what corrections are fitted on: its queries are none of the questions, and they may well ask for something. `rival`
+    is the same library as a second encoder sees it.
     """
 
     views: Mapping[str, Matrix]
@@ -59,6 +59,9 @@ class Subject:
     classes: Mapping[str, str] = field(default_factory=dict)
     # How a view is called in sentences and plots.
     labels: Mapping[str, str] = field(default_factory=lambda: {"visual": "pictures", "text": "words"})
+    # Rows (m, d) of the generic captions as questions of this space, written with no item in mind (see
+    # `mmretrieval.bank`); None where no encoder reads them.
+    nulls: Array | None = None
 
     def label(self, view: str) -> str:
         """What to call a view before people."""

@@ -50,7 +50,7 @@ def made(turn: Array | None = None, count: int = N) -> Subject:
     classes = {i: "abcde"[p] for i, p in zip(IDS, place, strict=True)}
     other = space(visual + chance.normal(size=(N, DIM)), text + chance.normal(size=(N, DIM)))
     rival = Subject(other, "visual", "the other", questions, reference, classes=classes)
-    return Subject(held, "visual", "made", questions, reference, rival, classes)
+    return Subject(held, "visual", "made", questions, reference, rival, classes, nulls=rows(bank))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,10 @@ def names(n: int) -> tuple[str, ...]:
 
 
 def world(n: int = 120, gap: float = 1.0, noise: float = 0.6, seed: int = 0, kind: str = "text") -> Subject:
-    """Items of two views, each moved along a direction of its own by `gap`, with a question for each, as texts are."""
+    """Items of two views, each moved along a direction of its own by `gap`, with a question for each, as texts are.
+
+    The null questions lie where texts do, and the bank of the reference asks for items, as a dataset's may.
+    """
     rng = np.random.default_rng(seed)
     hidden = rng.normal(size=(n, D)) / math.sqrt(D)
     to_visual, to_text = gap * np.eye(D)[0], gap * np.eye(D)[1]
@@ -36,10 +39,10 @@ def world(n: int = 120, gap: float = 1.0, noise: float = 0.6, seed: int = 0, kin
     ids = names(n)
     views = {"visual": Matrix(ids, made(to_visual, noise)), "text": Matrix(ids, made(to_text, noise))}
     asked = made(to_text if kind == "text" else to_visual, 0.3)
-    bank = unit(rng.normal(size=(40, D)) / math.sqrt(D) + to_text)
+    bank, nulls = made(to_text, 0.3)[:40], unit(rng.normal(size=(30, D)) / math.sqrt(D) + to_text)
     questions = Questions(asked, tuple(f"q{i}" for i in ids), (kind,) * n, tuple(frozenset([i]) for i in ids))
     reference = Reference({"visual": views["visual"], "text": views["text"]}, {"text": bank}, bank)
-    return Subject(views, "visual", "one", questions, reference)
+    return Subject(views, "visual", "one", questions, reference, nulls=nulls)
 
 
 def with_questions(subject: Subject, **changes: object) -> Subject:
@@ -62,13 +65,167 @@ def test_numbers_are_those_of_all_pairs() -> None:
     assert found["text_visual.auc_within"] == pytest.approx(np.mean(slow), abs=2e-3)
     assert found["text_visual.relevant"] == pytest.approx(scores[own].mean(), abs=1e-9)
     assert found["text_visual.irrelevant"] == pytest.approx(scores[~own].mean(), abs=1e-9)
-    nulls = subject.reference.queries.astype(np.float64) @ matrix.rows.T.astype(np.float64)
-    assert found["null_visual.mean"] == pytest.approx(nulls.mean()) and found["null_visual.deviation"] == pytest.approx(
-        nulls.std()
+
+
+def test_of_several_views_the_one_farthest_from_its_share_is_spoken_of() -> None:
+    subject = world(gap=2.0)
+    items = subject.views["text"].ids
+    rng = np.random.default_rng(5)
+    away = Matrix(items, unit(rng.normal(size=(len(items), D)) / math.sqrt(D) + 2 * np.eye(D)[3]))
+    views = {"a": subject.views["visual"], "b": subject.views["text"], "c": away}
+    three = replace(subject, views=views, searched="a", labels={"a": "pictures", "b": "words", "c": "sounds"})
+    found = run(three)
+    shares = {v: found.numbers[f"mixed_text.{v}_share"] for v in "abc"}
+    assert shares["b"] > 0.9 and max(shares["a"], shares["c"]) < 0.1
+    assert f"{shares['b']:.0%} of the first 10 answers to questions in words are words" in found.sentence
+    assert f"(words: {shares['b']:.0%} where 33% are listed)" in found.advice
+
+
+def test_a_recipe_that_searches_views_apart_is_not_told_to() -> None:
+    assert "search views apart, as @all does" in run(world()).advice
+    told = run(replace(world(), name="lite@all,center")).advice
+    assert "this recipe searches views apart" in told and "as @all does" not in told
+
+
+def test_items_without_direction_and_excluded_ones_weigh_nothing() -> None:
+    """They are no answers that were left undrawn: the numbers are those of the library without them."""
+    subject = world()
+    matrix = subject.views["visual"]
+    more = tuple(f"x{i:03d}" for i in range(60))
+    zero = Matrix((*matrix.ids, *more), np.concatenate([matrix.rows, np.zeros((60, D), dtype=np.float32)]))
+    found = run(replace(subject, views={"visual": zero, "text": subject.views["text"]})).numbers
+    plain = run(subject).numbers
+    left = np.concatenate([matrix.rows, np.tile(matrix.rows[:1], (60, 1))])
+    many = with_questions(
+        replace(subject, views={"visual": Matrix((*matrix.ids, *more), left), "text": subject.views["text"]}),
+        excluded=(frozenset(more),) * len(matrix.ids),
     )
+    excluded = run(many).numbers
+    for name in ("auc", "auc_within", "threshold", "precision", "recall", "irrelevant"):
+        assert found[f"text_visual.{name}"] == pytest.approx(plain[f"text_visual.{name}"], abs=1e-12), name
+        assert excluded[f"text_visual.{name}"] == pytest.approx(plain[f"text_visual.{name}"], abs=1e-12), name
+
+
+def test_null_scores_are_those_of_the_null_questions_and_not_of_the_bank() -> None:
+    subject = world()
+    questions, matrix = subject.asked()
+    wide = matrix.rows.T.astype(np.float64)
+    own = np.diag(questions.rows.astype(np.float64) @ wide)
+    nulls, bank = subject.nulls.astype(np.float64) @ wide, subject.reference.queries.astype(np.float64) @ wide
+    finding = run(subject)
+    found = finding.numbers
+    assert found["null_visual.mean"] == pytest.approx(nulls.mean())
+    assert found["null_visual.deviation"] == pytest.approx(nulls.std())
     best = np.quantile(nulls.max(axis=1), 0.95)
     assert found["null_visual.best"] == pytest.approx(best)
-    assert found["text_visual.above_null"] == pytest.approx((scores[own] > best).mean())
+    assert best < np.quantile(bank.max(axis=1), 0.95) - 0.02
+    assert found["text_visual.above_null"] == pytest.approx((own > best).mean())
+    assert not [said for said in finding.absent if "generic captions" in said]
+    shown = next(plot for plot in finding.plots if plot.name == "scores_text_visual")
+    (grey,) = [trace for trace in shown.traces if trace.name == "generic captions, all items"]
+    assert np.dot(grey.x, grey.y) == pytest.approx(nulls.mean(), abs=grey.x[1] - grey.x[0])
+    assert shown.dashed["best of 95 % of generic captions"] == pytest.approx(best)
+    assert "a score that many of their pairs reach says little" in shown.note
+
+
+def test_null_questions_without_direction_are_left_out() -> None:
+    subject = world()
+    some = subject.nulls.copy()
+    some[::2] = 0
+    assert run(replace(subject, nulls=some)).numbers == run(replace(subject, nulls=subject.nulls[1::2])).numbers
+    none = run(replace(subject, nulls=np.zeros_like(some)))
+    assert none.numbers == run(replace(subject, nulls=None)).numbers
+    assert len([said for said in none.absent if "generic captions" in said]) == 1
+
+
+def test_without_null_questions_nothing_is_said_of_them_but_that() -> None:
+    subject = replace(world(), nulls=None)
+    finding = run(subject)
+    assert not [name for name in finding.numbers if "null" in name]
+    shown = next(plot for plot in finding.plots if plot.name == "scores_text_visual")
+    assert [trace.name for trace in shown.traces] == ["relevant items", "other items"]
+    assert not [name for name in shown.dashed if "generic" in name] and "captions" not in shown.note
+    (said,) = [said for said in finding.absent if "generic captions" in said]
+    assert said == (
+        "How generic captions score, written with no item in mind, is not shown for one: none have a vector here, as "
+        "where an encoder reads no words."
+    )
+    rival = replace(world(seed=1), name="two")
+    both = run(replace(world(), rival=replace(rival, nulls=None)))
+    assert "null_visual.best" in both.numbers and "rival_null_visual.best" not in both.numbers
+    assert [said.split(":")[0][-3:] for said in both.absent if "generic captions" in said] == ["two"]
+
+
+def test_questions_by_picture_are_not_held_against_captions() -> None:
+    finding = run(world(kind="image"))
+    assert "null_visual.best" in finding.numbers and "image_visual.above_null" not in finding.numbers
+    shown = next(plot for plot in finding.plots if plot.name == "scores_image_visual")
+    assert "another level" in shown.note and "says little" not in shown.note
+    assert list(shown.dashed) == [name for name in shown.dashed if "generic" not in name]
+
+
+def blanked(subject: Subject, places: np.ndarray) -> Subject:
+    rows = subject.questions.rows.copy()
+    rows[places] = 0
+    return with_questions(subject, rows=rows)
+
+
+def only(subject: Subject, places: np.ndarray) -> Subject:
+    asked = subject.questions
+    return with_questions(
+        subject,
+        rows=asked.rows[places],
+        ids=tuple(asked.ids[i] for i in places),
+        kinds=tuple(asked.kinds[i] for i in places),
+        relevant=tuple(asked.relevant[i] for i in places),
+    )
+
+
+def test_questions_without_direction_are_not_asked() -> None:
+    subject = world(n=160)
+    order = np.random.default_rng(5).permutation(160)
+    blank, left = np.sort(order[:80]), np.sort(order[80:])
+    found, expected = run(blanked(subject, blank)), run(only(subject, left))
+    assert found.numbers == expected.numbers and found.intervals == expected.intervals
+    assert (found.basis["zero_rows"], expected.basis["zero_rows"]) == (80, 0)
+    assert found.basis["questions"] == {"text": 80} and found.basis["n"] == 80
+    perfect = world(n=400, gap=0.0, noise=0.0)
+    rows = perfect.views["visual"].rows.copy()
+    rows[::2] = 0
+    assert run(with_questions(perfect, rows=rows)).numbers["text_visual.auc_within"] == pytest.approx(1.0, abs=2e-3)
+    with pytest.raises(RetrievalError, match=r"have an answer among the items of one, and 157 have a zero row: take"):
+        run(blanked(subject, np.arange(157)))
+
+
+def test_a_rivals_questions_without_direction_are_counted_by_themselves() -> None:
+    both = replace(world(n=60), rival=replace(blanked(world(n=60, seed=1), np.arange(7)), name="two"))
+    found = run(both)
+    assert (found.basis["zero_rows"], found.basis["rival_zero_rows"]) == (0, 7)
+    alone = run(only(world(n=60, seed=1), np.arange(7, 60)))
+    assert found.numbers["rival_text_visual.auc_within"] == alone.numbers["text_visual.auc_within"]
+
+
+def test_captions_are_known_for_copies_though_most_have_no_direction() -> None:
+    subject = world(n=90)
+    views = {"a": subject.views["visual"], "b": subject.views["text"]}
+    rows = views["b"].rows.copy()
+    rows[10:] = 0
+    captions = with_questions(replace(subject, views=views, searched="a"), kinds=("caption",) * 90, rows=rows)
+    assert "b" in mixed_list.own_words(captions) and "a" not in mixed_list.own_words(captions)
+    assert not [name for name in run(captions).numbers if name.startswith("caption_b")]
+
+
+def test_a_question_that_centring_leaves_nothing_of_has_no_places() -> None:
+    subject = world(n=40)
+    listed = mixed_list.candidates(subject, frozenset(names(40)))
+    places = np.arange(40)
+    rows = subject.questions.rows.copy()
+    whole = mixed_list.mixed(listed, subject.questions, places, rows, 10, "visual")
+    rows[[3, 8]] = 0
+    found = mixed_list.mixed(listed, subject.questions, places, rows, 10, "visual")
+    for before, after in ((whole.shares, found.shares), (whole.hit, found.hit), (whole.alone, found.alone)):
+        assert np.isnan(after[[3, 8]]).all()
+        np.testing.assert_array_equal(np.delete(after, [3, 8], axis=0), np.delete(before, [3, 8], axis=0))
 
 
 def test_a_mixed_list_is_taken_by_the_questions_own_modality_until_it_is_centred() -> None:
@@ -221,7 +378,6 @@ def test_every_value_is_finite_and_plots_name_their_axes() -> None:
 def test_without_a_reference_and_with_few_questions() -> None:
     subject = world(n=8)
     found = run(replace(subject, reference=None))
-    assert not [name for name in found.numbers if "null" in name]
     assert "text_share_centred" in {name.split(".")[1] for name in found.numbers}
     assert found.numbers["text_visual.threshold"] is None and found.numbers["text_visual.even"] is None
     assert "cannot be said from these" in found.sentence and "With only 8 items" in found.sentence
@@ -229,6 +385,8 @@ def test_without_a_reference_and_with_few_questions() -> None:
     zero[3] = 0
     views = {**subject.views, "visual": Matrix(names(8), zero)}
     assert run(replace(subject, views=views)).basis["items"]["text_visual"] == 7
+    views = {**subject.views, "text": Matrix(names(8), np.zeros_like(zero))}
+    assert set(run(replace(subject, views=views)).basis["items"]) == {"text_visual"}
 
 
 def test_what_is_missing_is_asked_for() -> None:

@@ -38,7 +38,7 @@ def subject(kinds: tuple[str, ...] = ("text", "caption", "composed", "image")) -
     bank = rows(10, 40)
     reference = Reference(views, {"text": bank}, bank)  # type: ignore[arg-type]
     classes = {ident: str(i % 3) for i, ident in enumerate(ids)}
-    made = Subject(views, "visual", "new@visual", asked, reference, classes=classes)  # type: ignore[arg-type]
+    made = Subject(views, "visual", "new@visual", asked, reference, classes=classes, nulls=rows(11, 30))  # type: ignore[arg-type]
     others = {view: Matrix(ids, rows(20 + seed)) for seed, view in enumerate(VIEWS)}
     return replace(made, rival=replace(made, views=others, name="old@visual"))
 
@@ -113,6 +113,7 @@ def test_what_would_be_empty_is_a_sentence() -> None:
     asked = replace(space, questions=right)
     calibration = DIAGNOSTICS["calibration"].run(asked, seed=0)
     assert not calibration.exhibits and "No questions in words" in calibration.absent[0]
+    assert "generic captions score" in calibration.absent[1]
     everyone = np.tile(apart, (4, 1))
     many = Questions(everyone, tuple(map(str, range(64))), ("text",) * 64, (frozenset(),) * 64)
     hubs = DIAGNOSTICS["hubness"].run(replace(space, questions=many), seed=0)

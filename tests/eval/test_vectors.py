@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eval.vectors import of_vectors
+from mmretrieval.diagnostics.calibration import calibration
 from mmretrieval.errors import DatasetError, MediaError
 
 
@@ -40,6 +41,18 @@ def test_files_become_views_of_numbered_items(save: Any) -> None:
     lengths = np.linalg.norm(subject.views["a"].rows, axis=1)
     np.testing.assert_allclose(lengths, [1, 1, 1, 1, 0, *[1] * 7], atol=1e-6)
     np.testing.assert_allclose(subject.views["b"].rows, text / np.linalg.norm(text, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_a_bank_that_asks_for_items_is_not_taken_for_questions_that_mean_nothing(save: Any) -> None:
+    hidden = rows(200, 16)
+    subject = of_vectors(save(a=hidden, b=hidden + 0.3 * rows(200, 16, seed=1), c=hidden + rows(200, 16, seed=2)))
+    assert subject.nulls is None
+    found = calibration(subject)
+    assert found.numbers["caption_a.auc"] > 0.95
+    assert not [name for name in found.numbers if "null" in name]
+    assert not [plot.name for plot in found.plots if any("captions, all" in trace.name for trace in plot.traces)]
+    (said,) = [said for said in found.absent if "generic captions" in said]
+    assert said.endswith("a.npy, b.npy, c.npy: files of vectors bring no encoder that could read them.")
 
 
 def test_one_half_of_the_second_file_asks_and_the_other_is_the_bank(save: Any) -> None:
