@@ -194,8 +194,15 @@ def with_stages(recipe: Recipe, *stages: str) -> Recipe:
 
 
 def first_alone(recipe: Recipe) -> Recipe:
-    """The recipe with its first source alone, and so without its fuser."""
-    return replace(recipe, sources=(replace(recipe.sources[0], weight=1.0),), fuser=None)
+    """The recipe with its first source alone, and so without its fuser.
+
+    An encoder that reads words and pictures one at a time has its parts added up, as it has beside one that reads them
+    together.
+    """
+    first = replace(recipe.sources[0], weight=1.0)
+    apart = recipe.composer.name == JOINT and not catalog.is_joint(first.encoder)
+    composer = Stage(DEFAULT_COMPOSER, _defaults(COMPOSERS[DEFAULT_COMPOSER])) if apart else recipe.composer
+    return replace(recipe, sources=(first,), composer=composer, fuser=None)
 
 
 def _whole(sources: tuple[Source, ...], found: dict[str, list[Stage]], text: str) -> Recipe:

@@ -273,6 +273,9 @@ def test_several_stages_go_in_at_once_but_not_two_where_a_recipe_holds_one():
 
 def test_the_first_source_alone_needs_no_fuser():
     assert str(first_alone(parse("lite@visual+lite-0@visual,center,rrf:3"))) == "lite@visual,center,sum"
+    # What reads words and pictures at once was the other encoder.
+    assert str(first_alone(parse("lite@visual+lite-joint@joint,rrf:60"))) == "lite@visual,sum"
+    assert str(first_alone(parse("lite-joint@joint+lite@visual,rrf:60"))) == "lite-joint@joint,joint"
     assert joins("rrf:3") and not joins("nnn")
 
 
