@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmretrieval.findings import Finding
 
 VECTORS = "--vectors"
+Projection = Literal["pca", "umap"]
 DATASET_RECIPE = "lite@visual"
 # So many rows of each table of items are told.
 LOOKED_AT = 4
@@ -86,6 +87,9 @@ def diagnose(
     classes: Annotated[
         str, typer.Option(help="Key of the items' metadata that says of what class each is.", metavar="KEY")
     ] = "",
+    projection: Annotated[
+        Projection, typer.Option(help="How gap draws pairs in a plane: on principal axes, or by UMAP, in seconds more.")
+    ] = "pca",
     out: Annotated[Path, typer.Option(help="Where the library of a dataset lies, as for run.", file_okay=False)] = Path(
         "runs"
     ),
@@ -101,7 +105,7 @@ def diagnose(
     from eval.diagnosis import names
 
     people, errors = console(as_json), console(True)
-    _one_of(library, dataset, vectors, recipe)
+    _one_of(library, dataset, vectors, recipe, classes)
     limit = _limit(sample)
     with told(errors), ExitStack() as held:
         names(only or ())
@@ -111,15 +115,16 @@ def diagnose(
             source = _of_vectors(vectors, seed, only or ())
         else:
             source = _of_items(held, library, dataset, recipe, out, workers, classes, seed)
-        with _running(errors) as running:
-            try:
-                said: dict[str, Any] = {"title": source.title, "notes": source.notes, "others": source.others}
+        said: dict[str, Any] = {"title": source.title, "notes": source.notes, "others": source.others}
+        said["more"] = {"gap": {"projection": projection}}
+        try:
+            with _running(errors) as running:
                 found = run(source.subject, only or (), seed=seed, sample=limit, running=running, **said)
-            except (UnknownName, BadRecipe):
-                raise
-            except RetrievalError as error:
-                # Whatever its kind: it is this subject that the diagnostic asked for cannot use.
-                raise fail(errors, error, BAD_DATA) from error
+        except (UnknownName, BadRecipe):
+            raise
+        except RetrievalError as error:
+            # Whatever its kind: it is this subject that the diagnostic asked for cannot use.
+            raise fail(errors, error, BAD_DATA) from error
         tell(people, found, source.look)
         if html is not None:
             from eval.diagnosis_page import page
@@ -135,7 +140,9 @@ def diagnose(
 # --- the source ----------------------------------------------------------------------------------------------------
 
 
-def _one_of(library: Path | None, dataset: Path | None, vectors: Sequence[Path] | None, recipe: str | None) -> None:
+def _one_of(
+    library: Path | None, dataset: Path | None, vectors: Sequence[Path] | None, recipe: str | None, classes: str
+) -> None:
     given = [n for n, v in (("--library", library), ("--dataset", dataset), (VECTORS, vectors)) if v]
     if len(given) != 1:
         told_of = f"{' and '.join(given)} were given" if given else "none was given"
@@ -146,6 +153,8 @@ def _one_of(library: Path | None, dataset: Path | None, vectors: Sequence[Path] 
         )
     if vectors and recipe is not None:
         raise typer.BadParameter("files of vectors have no encoder to ask", param_hint="--recipe")
+    if vectors and classes:
+        raise typer.BadParameter("rows of files have no metadata to take classes from", param_hint="--classes")
 
 
 def _limit(sample: str) -> int | None:

@@ -62,8 +62,10 @@ def diagnose(
     notes: Sequence[str] = (),
     others: Mapping[str, Subject] | None = None,
     running: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Diagnosis:
-    """Runs the diagnostics named, or all, each inside `running(name)`; `others` have subjects of their own, by name.
+    """Runs the diagnostics named, or all, each inside `running(name)`; `others` have subjects of their own, by name,
+    and `more` arguments of their own.
 
     One that cannot run on this subject is skipped with its reason; of those named, its RetrievalError is raised.
     """
@@ -72,7 +74,8 @@ def diagnose(
     for name in names(only):
         try:
             with running(name):
-                findings[name] = DIAGNOSTICS[name].run((others or {}).get(name, subject), seed=seed, sample=sample)
+                own, arguments = (others or {}).get(name, subject), (more or {}).get(name, {})
+                findings[name] = DIAGNOSTICS[name].run(own, seed=seed, sample=sample, **arguments)
         except RetrievalError as error:
             if only:
                 raise

@@ -58,8 +58,8 @@ def agreement(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -
     if rival is None:
         raise RetrievalError(
             "agreement compares two encoders on the same items, and only one is given (two views of one encoder are "
-            "the same vectors): give a recipe with two encoders joined by +, as in lite@visual+clip-b32@visual, or two "
-            "files of vectors with --only agreement, each one encoder's vectors of the same items"
+            "the same vectors): give a recipe with two encoders joined by +, as in lite@visual+lite-joint@visual, or "
+            "(on the command line) two files, each one encoder's vectors of the same items, with --only agreement"
         )
     names = _names(subject, rival)
     seen = [_of_view(subject, rival, view, names, seed, sample) for view in _shared_views(subject, rival)]

@@ -355,6 +355,19 @@ def test_what_of_a_recipe_is_not_looked_at_is_said(write: Any, tmp_path: Path) -
     ]
 
 
+def test_pairs_can_be_drawn_by_umap(files: list[Path], tmp_path: Path) -> None:
+    given = ("--vectors", *files[:2], "--only", "gap", "--html", tmp_path / "page.html")
+    found = said(call(*given, "--projection", "umap", "--json"))["gap"]
+    assert found["basis"]["projection"] == "umap"
+    assert "UMAP axis 1" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert said(call(*given, "--json"))["gap"]["basis"]["projection"] == "pca"
+
+
+def test_an_error_is_the_last_that_is_said(files: list[Path]) -> None:
+    result = call("--vectors", files[0], "--only", "gap", "--only", "agreement", "--vectors", files[1], files[2])
+    assert result.exit_code == 1 and result.stderr.rstrip().splitlines()[-1].startswith("error: ")
+
+
 @pytest.fixture
 def late(tmp_path: Path) -> Iterator[None]:
     """A late-interaction encoder in the catalogue."""
