@@ -37,7 +37,7 @@ KNOWN = {
     "joint": 4,
 }
 OTHER_VIEWS = (2, 3, 4, 5)
-YARDSTICKS = ("chance", "random vectors", "of what is listed", "reference questions, all items")
+YARDSTICKS = ("chance", "random vectors", "of what is listed", "generic captions, all items")
 INK, LINE, BAND = "#78818b", "rgba(128,128,128,0.25)", 0.18
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif"
 HOVER = {"bgcolor": "#1e293b", "bordercolor": "#475569", "font": {"color": "#f1f5f9", "size": 13, "family": FONT}}
@@ -51,14 +51,22 @@ FEW, MANY = 12, 300
 TICKED = 15
 # A line ends so far, as a share of what the axis shows, from the edge of the plot.
 AIR = 0.015
+# And points from the ends of an axis that two plots share.
+APART = 0.05
 # The names of so few bars break into lines of so many letters.
 NAMED, NAME_LINE = 12, 16
 
 
-def draw(plot: Plot, captions: Mapping[str, str] | None = None, views: Sequence[str] = ()) -> go.Figure:
+def draw(
+    plot: Plot,
+    captions: Mapping[str, str] | None = None,
+    views: Sequence[str] = (),
+    beside: Plot | None = None,
+) -> go.Figure:
     """The plot as a figure without a title; `captions` says what to call items by their ids.
 
-    `views` are all that the finding's views are called, so that each has one colour in all of its plots.
+    `views` are all that the finding's views are called, so that each has one colour in all of its plots. Axes reach as
+    far as they do for the plot `beside` it, so that what is higher looks higher.
     The legend stands above, the axes below and at the left carry their names, and margins grow with what they hold.
     """
     import plotly.graph_objects as go
@@ -85,7 +93,7 @@ def draw(plot: Plot, captions: Mapping[str, str] | None = None, views: Sequence[
             showlegend=True,
             layer="above",
         )
-    figure.update_layout(_layout(plot))
+    figure.update_layout(_layout(plot, beside))
     return figure
 
 
@@ -294,7 +302,7 @@ def _amount(value: float, percent: bool) -> str:
 # --- the frame -----------------------------------------------------------------------------------------------------
 
 
-def _layout(plot: Plot) -> dict[str, Any]:
+def _layout(plot: Plot, beside: Plot | None) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "template": "none",
         "height": (SQUARE if plot.square else HEIGHT) + ENTRY * max(0, len(plot.traces) + len(plot.dashed) - 4),
@@ -309,8 +317,8 @@ def _layout(plot: Plot) -> dict[str, Any]:
         "showlegend": len(plot.traces) > 1 or bool(plot.dashed),
         "barmode": "overlay" if _spacing(plot) is not None else "group",
         "bargap": 0.02 if _spacing(plot) is not None else 0.25,
-        "xaxis": _axis(plot, "x"),
-        "yaxis": _axis(plot, "y"),
+        "xaxis": _axis(plot, "x", beside),
+        "yaxis": _axis(plot, "y", beside),
     }
     if plot.square:
         # A length means the same along both axes only where they have one scale.
@@ -320,7 +328,7 @@ def _layout(plot: Plot) -> dict[str, Any]:
     return layout
 
 
-def _axis(plot: Plot, axis: str) -> dict[str, Any]:
+def _axis(plot: Plot, axis: str, beside: Plot | None) -> dict[str, Any]:
     name = plot.x if axis == "x" else plot.y
     # A long name breaks before what its brackets explain, or else where it must.
     parts = [name] if len(name) <= TITLE_LINE else name.replace(" (", "\n(", 1).split("\n")
@@ -332,22 +340,56 @@ def _axis(plot: Plot, axis: str) -> dict[str, Any]:
         found |= {"type": "log"} | _log_ticks(plot, axis)
     if axis in plot.percent:
         found["tickformat"] = ".3~p"
-    values: list[float | str] = [v for t in plot.traces for v in (t.x if axis == "x" else (*t.y, *t.low, *t.high))]
+    if axis == "y" and plot.zero:
+        found |= {"rangemode": "tozero", "zeroline": True, "zerolinecolor": INK, "zerolinewidth": 2}
+    values = _values(plot, axis)
     numbers = [v for v in values if not isinstance(v, str)]
     if len(numbers) < len(values):
         return found | {"type": "category"} | _broken_names(values)
     if axis not in plot.percent:
         # All of a count, and of a measure no more than can be told apart.
         found["hoverformat"] = "," if _whole(numbers) else ".4~r"
-    if axis in plot.log or not numbers:
-        return found
+    return found | _reach(plot, axis, numbers, beside)
+
+
+def _reach(plot: Plot, axis: str, numbers: list[float], beside: Plot | None) -> dict[str, Any]:
+    """How far an axis of numbers reaches, where plotly's own choice is not enough, and its ticks where they are few."""
+    if beside is not None:
+        numbers = [*numbers, *(v for v in _values(beside, axis) if not isinstance(v, str))]
+    if axis in plot.log:
+        numbers = [v for v in numbers if v > 0]
+    if not numbers:
+        return {}
     low, high = min(numbers), max(numbers)
-    if axis not in plot.percent and _whole(numbers) and high - low <= TICKED:
+    found: dict[str, Any] = {}
+    if axis not in plot.percent + plot.log and _whole(numbers) and high - low <= TICKED:
         # There is nothing between 2 and 3 dimensions.
         found["dtick"] = 1
-    if axis == "x" and any(t.mark == "line" for t in plot.traces):
+    if beside is not None and not plot.square:
+        found["range"] = _shared(plot, beside, axis, low, high)
+    elif axis == "x" and axis not in plot.log and any(t.mark == "line" for t in plot.traces):
         found["autorangeoptions"] = {"include": [low - AIR * (high - low), high + AIR * (high - low)]}
     return found
+
+
+def _shared(plot: Plot, beside: Plot, axis: str, low: float, high: float) -> list[float]:
+    """From where to where an axis goes that two plots have in common: what either shows, and some air."""
+    marks = {t.mark for t in (*plot.traces, *beside.traces)}
+    if axis in plot.log:
+        low, high = math.log10(low), math.log10(high)
+    based = axis == "y" and "bars" in marks and axis not in plot.log
+    if based or (axis == "y" and plot.zero):
+        low, high = min(low, 0.0), max(high, 0.0)
+    if axis == "x" and "bars" in marks:
+        air = max(_spacing(plot) or 1.0, _spacing(beside) or 1.0) / 2
+    else:
+        air = (AIR if axis == "x" and "line" in marks else APART) * (high - low) or 0.5
+    # Bars stand on the axis.
+    return [low if based and low == 0 else low - air, high if based and high == 0 else high + air]
+
+
+def _values(plot: Plot, axis: str) -> list[float | str]:
+    return [v for t in plot.traces for v in (t.x if axis == "x" else (*t.y, *t.low, *t.high))]
 
 
 def _broken_names(values: Sequence[float | str]) -> dict[str, Any]:

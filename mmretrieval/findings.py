@@ -32,7 +32,8 @@ class Plot:
     """A plot as a value: `x` and `y` name the axes with their units, `note` says how to read it.
 
     `square`: a length means the same along both axes. `dashed` are vertical lines, by what they mark. `percent` says
-    which axes ("x", "y", "xy") show shares as percentages; `log` the same for logarithmic axes.
+    which axes ("x", "y", "xy") show shares as percentages; `log` the same for logarithmic axes. `zero`: 0 is a place to
+    compare with, and is shown with a line however far from it all y are.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Plot:
     dashed: Mapping[str, float] = field(default_factory=dict)
     percent: str = ""
     log: str = ""
+    zero: bool = False
 
 
 @dataclass(frozen=True)

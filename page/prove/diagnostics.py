@@ -199,13 +199,16 @@ def wire(page: Page, tab: Tab, compared: compare.Tab, evaluated: evaluate.Tab, t
         number = len(compared.held)
         outcome = attempt(lambda: (*fix(page, asked, said), carried(page, query, typed, number)))
         if outcome.value is None:
-            return notice(outcome.problem, "warning"), *(gr.skip(),) * (5 + number)
+            return notice(outcome.problem, "warning"), *(gr.skip(),) * (6 + number)
         recipe, changed, stage, held = outcome.value
         to = "evaluate" if said.get("try") == "evaluate" else "compare"
         proof = (gr.skip(), gr.skip()) if joins(stage) else (recipe, [stage])
-        return "", recipe, changed, *held, *proof, gr.Tabs(selected=to)
+        able = to == "evaluate" and page.dataset is not None and not page.read_only
+        arrived = notice(evaluate.ARRIVED) if able else gr.skip()
+        return "", recipe, changed, *held, *proof, arrived, gr.Tabs(selected=to)
 
-    outputs = [tab.problem, compared.left, compared.right, *compared.held, evaluated.recipe, evaluated.stages, tabs]
+    proving = [evaluated.recipe, evaluated.stages, evaluated.problem]
+    outputs = [tab.problem, compared.left, compared.right, *compared.held, *proving, tabs]
     tab.shown.select(on_try, [tab.asked, searched.asked, searched.words], outputs, **FREE).success(**compared.arrive)
 
     def on_row(event: gr.EventData) -> tuple[Any, ...]:

@@ -106,12 +106,15 @@ def _plots(sides: Sequence[Side]) -> list[str]:
     held = [{p.name: i for i, p in enumerate(side.found.finding.plots)} if side.found else {} for side in sides]
     cells = []
     for name in dict.fromkeys(name for some in held for name in some):
-        for side, places in zip(sides, held, strict=True):
-            there = side.found is not None and name in places
+        there = [
+            f"{side.task.key}/{places[name]}" if name in places else ""
+            for side, places in zip(sides, held, strict=True)
+        ]
+        for side, places, other in zip(sides, held, reversed(there), strict=True):
             absent = "" if side.found is None else '<p class="mm-hint">This plot has no values for this recipe.</p>'
             cells.append(
-                plot_cell(side.found, places[name], side.task.key, f" · {side.name}")
-                if there and side.found is not None
+                plot_cell(side.found, places[name], side.task.key, f" · {side.name}", other)
+                if name in places and side.found is not None
                 else f'<section class="mm-cell">{absent}</section>'
             )
     return cells
@@ -123,16 +126,18 @@ def _unshown(founds: Sequence[Found]) -> str:
     return "".join(f'<p class="mm-hint">{escape(sentence)}</p>' for sentence in said)
 
 
-def plot_cell(found: Found, number: int, key: str, where: str = "") -> str:
-    """A plot's title, how to read it, its place, and its numbers folded away."""
+def plot_cell(found: Found, number: int, key: str, where: str = "", beside: str = "") -> str:
+    """A plot's title, how to read it, its place, and its numbers folded away; `beside` is the key and number of another
+    whose axes it shares."""
     plot = found.finding.plots[number]
     note = " ".join(filter(None, (plot.note, plots.unseen(plot))))
     height = plots.SQUARE if plot.square else plots.HEIGHT
+    shared = f"?beside={quote(beside)}" if beside else ""
     return (
         f'<section class="mm-cell mm-boxed"><h3>{escape(plot.title)}<span>{escape(where)}</span></h3>'
         f'<p class="mm-hint">{escape(note)}</p>'
         f'<div class="mm-plot" role="img" aria-label="{escape(plot.title)}" style="min-height:{height}px" '
-        f'data-figure="finding/{quote(key)}/figure/{number}"></div>'
+        f'data-figure="finding/{quote(key)}/figure/{number}{shared}"></div>'
         f"{saved(found, number, key)}</section>"
     )
 

@@ -23,6 +23,7 @@ PROMISE = (
     "Half of the dataset’s queries choose among changes of a recipe and are what these are fitted on; the other half "
     "judges the best of them."
 )
+ARRIVED = "The recipe and the change to try are filled in. Prove asks the dataset’s queries, which takes a while."
 
 
 class Tab(NamedTuple):

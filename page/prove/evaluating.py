@@ -280,6 +280,7 @@ def _plot(page: Page, record: Mapping[str, Any]) -> str:
             ),
         ),
         note="An interval that does not hold 0 tells a change from none, before Holm’s correction.",
+        zero=True,
     )
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     wanted = Wanted("dataset", record["recipe"], "fix", 0, record["seed"], classes=digest)

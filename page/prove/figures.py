@@ -1,6 +1,6 @@
 """What a finding's plots are made of and saved as, by the key of its diagnosis. No path comes from a request.
 
-finding/KEY/figure/N    the N-th plot as plotly's JSON
+finding/KEY/figure/N    the N-th plot as plotly's JSON; with ?beside=KEY/N its axes reach as far as that one's
 finding/KEY/table/N     its numbers as comma-separated values
 finding/KEY/thumb/ID    how an item that it speaks of looks
 script/plotly.js        what draws them, fetched once and only where something is drawn
@@ -74,8 +74,12 @@ def routes(page: Page) -> list[BaseRoute]:
 
     def figure(request: Request) -> Response:
         found, plot = asked(request)
-        drawn = plots.draw(plot, found.captions, plots.views_of(found.finding)).to_json()
+        drawn = plots.draw(plot, found.captions, plots.views_of(found.finding), beside(request)).to_json()
         return Response(drawn, media_type="application/json", headers=SAFE | _kept())
+
+    def beside(request: Request) -> Plot | None:
+        key, _, number = request.query_params.get("beside", "").rpartition("/")
+        return plot_of(page.findings.by_key(key), int(number)) if key and number.isdecimal() else None
 
     def table(request: Request) -> Response:
         found, plot = asked(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,35 @@ def test_what_is_a_yardstick_among_bars_is_grey() -> None:
     assert plain.marker.color == plots.PALETTE[0]
     beside = draw(plot(Trace("of what is listed", ("a",), (1.0,), "bars"), Trace("first", ("a",), (1.0,), "bars"))).data
     assert [t.marker.color for t in beside] == [plots.INK, plots.PALETTE[0]]
+
+
+@pytest.mark.parametrize("mark", ["points", "line", "bars"])
+@pytest.mark.parametrize("log", ["", "y"])
+def test_axes_of_two_plots_beside_each_other_reach_equally_far(log: str, mark: Mark) -> None:
+    low = plot(Trace("a", (1.0, 2.0), (0.5, 0.25), mark), log=log)
+    high = plot(Trace("a", (0.0, 1.0), (3.0, 4.0), mark, (2.0, 1.0), (3.5, 7.0)), log=log)
+    one, other = (draw(a, beside=b).layout for a, b in ((low, high), (high, low)))
+    assert one.yaxis.range == other.yaxis.range and one.xaxis.range == other.xaxis.range
+    ends = [10**end for end in one.yaxis.range] if log else one.yaxis.range
+    assert ends[0] <= 0.25 and 7 < ends[1] < 10
+    assert (ends[0] == 0) == (mark == "bars" and not log)
+    assert one.xaxis.range[0] < 0 and one.xaxis.range[1] > 2
+    assert draw(low).layout.yaxis.range is None
+
+
+def test_shared_axes_of_what_they_cannot_show_or_what_is_all_alike() -> None:
+    zero = plot(Trace("a", (1.0, 2.0), (0.0, 9.0), "points"), log="y")
+    assert draw(zero, beside=zero).layout.yaxis.range[0] < math.log10(9) < draw(zero, beside=zero).layout.yaxis.range[1]
+    none = plot(Trace("a", (1.0, 2.0), (0.0, 0.0), "points"), log="y")
+    assert draw(none, beside=none).layout.yaxis.range is None
+    # Equal scales along both axes are kept by the plot itself.
+    square = plot(trace("points"), square=True)
+    assert draw(square, beside=square).layout.yaxis.range is None
+
+
+def test_zero_is_a_place_to_compare_with_only_where_it_says_so() -> None:
+    assert draw(plot(trace("points"), zero=True)).layout.yaxis.rangemode == "tozero"
+    assert draw(plot(trace("points"))).layout.yaxis.rangemode is None
 
 
 def test_few_whole_numbers_have_a_tick_each() -> None:

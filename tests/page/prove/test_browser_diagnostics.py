@@ -25,6 +25,17 @@ CUT = """() => [...document.querySelectorAll('#found .mm-plot')].flatMap((place)
 })"""
 
 
+REACHES = """() => {
+  const found = {};
+  document.querySelectorAll('#found .mm-plot').forEach((place) => {
+    const {xaxis, yaxis} = place.layout, rounded = (axis) => axis.range.map((end) => end.toPrecision(6)).join();
+    if (yaxis.scaleanchor) return;
+    (found[place.getAttribute('aria-label')] ??= []).push(`${rounded(xaxis)} ${rounded(yaxis)}`);
+  });
+  return found;
+}"""
+
+
 @pytest.fixture(scope="module")
 def address(wide: Path, things: Path) -> Iterator[str]:
     with served(wide, "--dataset", str(things)) as address:
@@ -90,6 +101,9 @@ def test_two_recipes_and_the_numbers_of_a_plot(visit: Any) -> None:
     heads = visit.locator("#found .mm-numbers th").all_inner_texts()
     one = ["number", "left: hashing@visual,sum", "right: hashing@visual,center,sum"]
     assert heads and heads == one * (len(heads) // 3)  # of each table
+    drawn(visit)
+    reaches = visit.evaluate(REACHES)
+    assert len(reaches) > 4 and all(len(two) == 2 and two[0] == two[1] for two in reaches.values())
     visit.locator("#found").get_by_role("button", name="Table", exact=True).first.click()
     visit.locator("#found .mm-plot ~ .mm-saving th", has_text="series").first.wait_for()
 
@@ -112,11 +126,13 @@ def test_a_fix_is_compared_and_then_proved(visit: Any, address: str) -> None:
     visit.get_by_role("tab", name="Diagnostics").click()
     visit.get_by_role("button", name="Prove it: center").click()
     visit.locator("#stages").filter(has_text="center").wait_for()
+    visit.locator("#evaluate-problem").filter(has_text="Prove asks the dataset’s queries").wait_for()
     type_in(visit, "#evaluate-recipe", "hashing@text")
     type_in(visit, "#stages", "dualsoftmax")
     visit.keyboard.press("Escape")  # its menu lies over the button
     visit.locator("#prove").click()
     visit.locator("#evaluated .mm-verdicts").wait_for()
+    assert "Prove asks" not in visit.locator("#evaluate-problem").inner_text()
     said = visit.locator("#evaluated").inner_text()
     assert "24 held-out queries" in said and "smallest" in said
     assert visit.locator("#evaluated .mm-flag", has_text="transductive").count() >= 1
