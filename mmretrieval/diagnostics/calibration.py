@@ -203,7 +203,7 @@ def _group(space: Subject, rival: bool, kind: str, view: str, answered: Places, 
     relevant &= np.isfinite(scores)
     others = np.isfinite(scores) & ~relevant
     # Items without a direction, and those that a question excludes, are no answers that were not drawn.
-    able = {ident for ident, turned in zip(matrix.ids, np.asarray(matrix.rows).any(axis=1), strict=True) if turned}
+    able = {matrix.ids[i] for i in np.flatnonzero(np.asarray(matrix.rows).any(axis=1))}
     left_out = np.array([len(able & questions.excluded[i]) if questions.excluded else 0 for i in answered.tolist()])
     stands = (len(able) - left_out - relevant.sum(axis=1)) / np.maximum(others.sum(axis=1), 1)
     weights = others * np.maximum(stands, 1.0)[:, None]

@@ -186,26 +186,6 @@ def _by_entropy(of_classes: Numbers, of_clusters: Numbers, joint: Numbers) -> tu
     return np.minimum(homogeneity, 1.0), np.minimum(completeness, 1.0), np.minimum(v, 1.0)
 
 
-def resampled(classes: Labels, labels: Labels, counts: npt.NDArray[np.floating]) -> Numbers:
-    """The V-measure (c,) of clusters against classes (n,), with each item as often as a row of counts (c, n) says.
-
-    Counts are whole numbers. Equals `v_measure` of each resample's table; only the cells that hold an item are looked
-    at, and of n log n, which whole numbers take few values of, there is a table.
-    """
-    number = int(labels.max()) + 1
-    cells, cell = np.unique(classes * number + labels, return_inverse=True)
-    cell, by_class, by_cluster = cell.reshape(-1), cells // number, cells % number
-    entropies = np.empty((3, len(counts)))
-    most = np.arange(int(counts.sum(axis=1, dtype=np.float64).max()) + 1)
-    logs = most * np.log(np.maximum(most, 1))
-    for place, drawn in enumerate(counts):
-        joint = np.bincount(cell, weights=drawn)
-        total = joint.sum()
-        for which, held in enumerate((np.bincount(by_class, joint), np.bincount(by_cluster, joint), joint)):
-            entropies[which, place] = np.log(total) - logs[held.astype(np.int64)].sum() / total
-    return _by_entropy(*entropies)[2]
-
-
 def adjusted(table: Numbers) -> float:
     """The adjusted mutual information of a contingency table (classes, clusters): 0 is chance, 1 the same groups.
 

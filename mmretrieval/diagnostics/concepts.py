@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval.diagnostics.clusters import (
+    MOST,
     NEAREST,
     RESTARTS,
     SEEDED,
@@ -20,9 +21,9 @@ from mmretrieval.diagnostics.clusters import (
     complexity,
     groupings,
 )
-from mmretrieval.diagnostics.mixing import Mixed, agreement, classed, mixed
+from mmretrieval.diagnostics.mixing import Mixed, agreement, around, chance_free, classed, halves, mixed
 from mmretrieval.diagnostics.neighbours import Neighbours, nearest
-from mmretrieval.diagnostics.sampling import RESAMPLES, caution, interval, means, resamples
+from mmretrieval.diagnostics.sampling import RESAMPLES, caution, interval, means, resamples, share_interval
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.diagnostics.viewed import Viewed, basis, viewed
 from mmretrieval.findings import Exhibit, Finding, Plot, Trace
@@ -32,6 +33,13 @@ LEAST = 10
 # Cosine from which two items are near-duplicates, and the cosines at which pairs are counted for the plot.
 DUPLICATE = 0.98
 THRESHOLDS = (0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999)
+INTERVALS = (
+    "d_intra and near_duplicates: 95 % percentile bootstrap over items, their clusters and neighbours kept. Mixtures "
+    "and v_measure: Student's t around the value, by its spread over random halves of the items, each clustered again; "
+    "none where all of them agree. Shares for which all items are alike: Clopper-Pearson. No interval: clusters, "
+    "largest, d_inter and one_modality, which are of clusters and not of items, near_duplicate_pairs, and ami"
+)
+NO_MORE = "there are no more different vectors"
 # Neighbours whose mean cosine says how odd an item is; rows of an exhibit; items that stand for a cluster.
 AROUND, SHOWN, MEMBERS = 5, 12, 4
 
@@ -39,7 +47,8 @@ AROUND, SHOWN, MEMBERS = 5, 12, 4
 def concepts(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> Finding:
     """Clusters of the items in the searched view, near-duplicates and odd items, and both modalities in one clustering.
 
-    K-means of directions, as many clusters as the root of half of the items (2 to 100). Numbers: clusters; largest, the
+    K-means of directions, as many clusters as the root of half of the items (2 to 100), or as there are different
+    vectors. Numbers: clusters, how many those are; largest, the
     share of items in the largest; d_intra, the mean cosine distance of an item to its cluster's centre; d_inter, the
     mean distance of a centre to the 20 nearest others; near_duplicates, the share of items with another at a cosine of
     0.98 or more (how alike such items look depends on the encoder: see the plot), near_duplicate_pairs how many pairs.
@@ -58,7 +67,7 @@ def concepts(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) ->
     numbers, intervals = _numbers(seen, clusters, inter, near, seed)
     numbers["near_duplicate_pairs"] = float(pairs[-1])
     together = mixed(subject, seed, sample)
-    by_view, spans = _views(subject, seed, sample)
+    by_view, spans, parts = _views(subject, seed, sample)
     numbers |= dict(together.numbers) | by_view
     intervals |= dict(together.intervals) | spans
     return Finding(
@@ -80,11 +89,24 @@ def concepts(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) ->
             "labels": subject.labelled,
             "of": seen.of,
             "zero_rows": seen.zero,
-            "mixed": {"n": together.pairs, "clusters": together.clusters, "views": list(together.views)},
-            "k_means": {"starts": RESTARTS, "steps": STEPS, "seeds_from": SEEDED, "or_for_each_seed": SEEDED_EACH},
+            "mixed": {
+                "n": together.pairs,
+                "clusters": together.made[0],
+                "clusters_centered": together.made[1],
+                "clusters_asked": together.asked,
+                "views": list(together.views),
+            },
+            "k_means": {
+                "clusters_asked": choice(len(seen)),
+                "starts": RESTARTS,
+                "steps": STEPS,
+                "seeds_from": SEEDED,
+                "or_for_each_seed": SEEDED_EACH,
+            },
             "duplicate_cosine": DUPLICATE,
-            "intervals": "95 % percentile bootstrap over items, their clusters kept; v_measure's around the value",
+            "intervals": INTERVALS,
             "resamples": RESAMPLES,
+            "halves": {"mixed": together.halves} | parts,
         },
     )
 
@@ -114,7 +136,10 @@ def _numbers(
         "d_inter": float(inter.mean()),
         "near_duplicates": float(twin.mean()),
     }
-    spans = {"d_intra": interval(means(own, counts)), "near_duplicates": interval(means(twin, counts))}
+    spans = {
+        "d_intra": interval(means(own, counts)),
+        "near_duplicates": share_interval(twin, means(twin, counts)),
+    }
     return numbers, {
         name: (min(low, numbers[name] or 0.0), max(high, numbers[name] or 0.0)) for name, (low, high) in spans.items()
     }
@@ -127,22 +152,36 @@ def _cosines(near: Neighbours) -> Numbers:
 
 def _views(
     subject: Subject, seed: int, sample: int | None
-) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
-    """How well as many clusters as classes agree with the classes, by view; None without classes."""
+) -> tuple[dict[str, float | None], dict[str, tuple[float, float]], dict[str, int]]:
+    """How well as many clusters as classes agree with the classes, by view, and how many halves the intervals are of.
+
+    None without classes.
+    """
     numbers: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float]] = {}
+    parts: dict[str, int] = {}
     for view in subject.views:
         seen = viewed(subject, view, 0, seed, sample)
         classes = classed(subject.classes, seen.ids)
         known = int(classes.max(initial=-1)) + 1
         numbers |= {f"{view}.v_measure": None, f"{view}.ami": None}
-        if known >= 2:
-            runs = np.stack(groupings(seen.rows, known, seed))
-            told = agreement(classes, runs[:, None], seed)
-            if told is not None:
-                numbers |= {f"{view}.v_measure": told.value, f"{view}.ami": told.ami}
-                intervals[f"{view}.v_measure"] = told.span
-    return numbers, intervals
+        if known < 2:
+            continue
+        runs = np.stack(groupings(seen.rows, known, seed))[:, None]
+        value = agreement(classes, runs)
+        if value is None:
+            continue
+        numbers |= {f"{view}.v_measure": value, f"{view}.ami": chance_free(classes, runs)}
+        some = halves(len(seen), len(seen) * known, seed)
+        drawn = [
+            agreement(classes[half], np.stack(groupings(seen.rows[half], known, seed + 1 + i))[:, None])
+            for i, half in enumerate(some)
+        ]
+        parts[view] = len(some)
+        span = around(value, drawn)
+        if span is not None:
+            intervals[f"{view}.v_measure"] = span
+    return numbers, intervals, parts
 
 
 # --- what is shown -------------------------------------------------------------------------------------------------
@@ -247,29 +286,28 @@ def _sentence(subject: Subject, seen: Viewed, numbers: Mapping[str, float | None
     label = subject.label(subject.searched)
     twins = round((numbers["near_duplicates"] or 0.0) * len(seen))
     said = (
-        f"The {len(seen):,} {label} are put into {numbers['clusters']:.0f} clusters (as many as the root of half of "
-        f"them; how many kinds of things there are is not found out), the largest with {numbers['largest']:.0%}; "
+        f"The {len(seen):,} {label} are put into {_clusters(len(seen), numbers)}, the largest with "
+        f"{numbers['largest']:.0%}; "
         f"{twins if twins else 'none'} of them {'has' if twins == 1 else 'have'} a near-duplicate (cosine of "
         f"{DUPLICATE} or more: how alike such items look differs from encoder to encoder)."
     )
     if together.views:
         a, b = (subject.label(v) for v in together.views)
+        made, centred = together.made
+        fewer = f" ({together.asked} were asked for, and {NO_MORE})" if made < together.asked else ""
+        among = "the clusters" if centred == made else _counted(centred)
         said += (
-            f" With {a} and {b} of {together.pairs:,} items put into {together.clusters} clusters together, "
+            f" With {a} and {b} of {together.pairs:,} items put into {_counted(made)} together{fewer}, "
             f"{numbers['mixed.one_modality']:.0%} of the clusters hold {a} or {b} alone, and "
             f"{numbers['mixed.together']:.0%} of the items have both in one cluster; with each one's mean taken off it "
-            f"is {numbers['centered.one_modality']:.0%} of the clusters and {numbers['centered.together']:.0%} of the "
-            "items."
+            f"is {numbers['centered.one_modality']:.0%} of {among} and {numbers['centered.together']:.0%} of the items."
         )
     own = numbers.get(f"{subject.searched}.v_measure")
     if own is not None:
         said += f" Against the classes given, clusters of {label} have a V-measure of {own:.2f}"
         if numbers["mixed.v_measure"] is not None:
-            low, high = together.intervals["centered.change"]
             said += f", mixed ones {numbers['mixed.v_measure']:.2f}, mixed and centred ones "
-            said += f"{numbers['centered.v_measure']:.2f} ("
-            said += f"{numbers['centered.change']:+.2f}, " if low > 0 or high < 0 else "no change that can be told, "
-            said += f"{low:+.2f} to {high:+.2f})"
+            said += f"{numbers['centered.v_measure']:.2f} ({_change(numbers, together)})"
         said += "; 1 is best."
         ami = numbers.get(f"{subject.searched}.ami")
         if ami is not None:
@@ -278,6 +316,31 @@ def _sentence(subject: Subject, seen: Viewed, numbers: Mapping[str, float | None
                 "mutual information; 0 is chance)."
             )
     return said + caution(len(seen))
+
+
+def _counted(clusters: int) -> str:
+    return "1 cluster" if clusters == 1 else f"{clusters} clusters"
+
+
+def _clusters(n: int, numbers: Mapping[str, float | None]) -> str:
+    """How many clusters there are, and why so many."""
+    made, asked = int(numbers["clusters"] or 0), choice(n)
+    if made < asked:
+        return f"{_counted(made)} ({asked} were asked for, the root of half of them, and {NO_MORE})"
+    said = _counted(made)
+    if asked == MOST:
+        return f"{said} (the most that are made; how many kinds of things there are is not found out)"
+    return f"{said} (as many as the root of half of them; how many kinds of things there are is not found out)"
+
+
+def _change(numbers: Mapping[str, float | None], together: Mixed) -> str:
+    """What centring does to the V-measure of the mixture, and how sure that is."""
+    change, span = numbers["centered.change"] or 0.0, together.intervals.get("centered.change")
+    if span is None:
+        return f"{change:+.2f}"
+    low, high = span
+    said = f"{change:+.2f}" if low > 0 or high < 0 else "no change that can be told"
+    return f"{said}, {low:+.2f} to {high:+.2f}"
 
 
 def _advice(numbers: Mapping[str, float | None]) -> str:

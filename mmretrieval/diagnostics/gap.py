@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from mmretrieval import geometry
 from mmretrieval.diagnostics import gap_plots, shift, spectrum
+from mmretrieval.diagnostics.gap_classifier import LOOKED_AT_ONCE, centred, centred_apart, judged, learnt_of, split
 from mmretrieval.diagnostics.gap_words import advice, sentence
 from mmretrieval.diagnostics.sampling import RESAMPLES, chosen, interval, means, resample_blocks, resamples, versions
 from mmretrieval.diagnostics.spectrum import Moments
@@ -22,15 +22,14 @@ from mmretrieval.geometry import AnyRows, Numbers
 from mmretrieval.types import Array
 
 LEAST = 4
-# The share of pairs that the classifier learns from.
-LEARNT = 0.8
-# More numbers than this are handed to the classifier as float32.
-WIDE_NUMBERS = 2**25
-# A direction this near to the mean differs from it by the rounding of float32 alone.
-AT_THE_MEAN = 1e-6
 SHARES = (90, 95, 99)
-# Rows of so many at once stay near the processor.
-LOOKED_AT_ONCE = 512
+
+INTERVALS = (
+    "95 % percentile bootstrap over pairs; after centring the means are held fixed. Shares for which all pairs are "
+    "alike: Clopper-Pearson. Losses: Student's t over batches, none of one batch. No interval: components, ranks and "
+    "w2_uniformity, since pairs drawn twice make a spectrum steeper than it is; distances after centring, which are 0 "
+    "by construction; deltas and distances of the shift, which are places on a grid and depend on all pairs at once"
+)
 
 Intervals = dict[str, tuple[float, float]]
 Measured = tuple[dict[str, float | None], Intervals]
@@ -52,15 +51,17 @@ def gap(
       values of its directions above 1 (both Fahim et al.); effective_rank_a is ours (`geometry.effective_rank`).
     - intra_cosine_a: mean cosine of different rows of one modality, which is how narrow its cone is.
     - w2_uniformity as in the ModGap paper (see `geometry.w2_uniformity`).
-    - centered.separability_unseen, ours: the same with the means of those pairs alone that the classifier learns from.
-      Where held-out pairs have a part in the means, what is left of the two halves points opposite ways, and with few
-      pairs the classifier scores below chance.
+    - centered.separability_unseen, ours: the same with means of their own for the pairs that the classifier learns
+      from and for those held out, for which 0.5 is chance (see `centred_apart`). Any mean that both share, or that one
+      half lends the other, makes what is left of the two point opposite ways: with few pairs for the dimension the
+      classifier scores below chance then, as in centered.separability.
     - shift_...: what moving both modalities along the gap does to contrastive loss and recall (see `shift.measured`).
     All but the last two also as centered.NAME: each modality's mean direction taken off, rows renormalised. The
     centroid distance is then about 0 by construction and says nothing; the others say what a raw gap hides (arXiv
     2604.00279). A number is None where it has no value: where nothing is left after centring, or no gap to move along.
-    Intervals are 95 % percentile bootstrap over pairs, the means of centring held fixed. Sums over pairs of pairs and
-    the shift take `sample` pairs, None for all; the rest takes all. `projection` says how pairs are drawn: on principal
+    Intervals are 95 % percentile bootstrap over pairs, the means of centring held fixed, and for losses Student's t
+    over batches; basis says which numbers have none. Sums over pairs of pairs and the shift take `sample` pairs, None
+    for all; the rest takes all. `projection` says how pairs are drawn: on principal
     axes, or by UMAP, which takes seconds. Raises RetrievalError where fewer than 4 items have both views.
     """
     names = [view for view in subject.views if view != "joint"][:2]
@@ -74,16 +75,17 @@ def gap(
     a, b = geometry.directions(x[some]), geometry.directions(y[some])
     curves, shift_numbers, shift_intervals = shift.measured(a, b, seed)
     numbers, intervals = _measured(before, a, b, seed)
-    left, (centred_numbers, centred_intervals), centred_plots = _after_centring(x, y, before, sample, seed, labels)
+    after = _after_centring(x, y, before, sample, seed)
+    centred_numbers, centred_intervals = ({}, {}) if after is None else after.measured
     also = [*numbers, "separability_unseen"]
     numbers |= {f"centered.{name}": centred_numbers.get(name) for name in also} | shift_numbers
     intervals |= {f"centered.{name}": value for name, value in centred_intervals.items()} | shift_intervals
     plots = (
-        gap_plots.plane(x, y, ids, labels, seed, projection),
+        *_planes(x, y, ids, after, labels, seed, projection),
         gap_plots.dimensions(before.a.mean - before.b.mean, labels),
         gap_plots.explained((spectrum.variances(before.a), spectrum.variances(before.b)), labels),
         gap_plots.cosines("cosines", "Cosines before centring", before, a, b, seed, labels),
-        *centred_plots,
+        *([] if after is None else [after.cosines(labels, seed)]),
         *([] if curves is None else gap_plots.shifted(curves, labels)),
     )
     return Finding(
@@ -101,7 +103,7 @@ def gap(
             "labels": subject.labelled,
             "seed": seed,
             "sample": sample,
-            "n_centered": left,
+            "n_centered": 0 if after is None else len(after.look),
             "projection": projection,
         }
         | _basis(len(ids), len(some), projection),
@@ -110,10 +112,10 @@ def gap(
 
 def _basis(pairs: int, sampled: int, projection: str) -> dict[str, Any]:
     """How the numbers came about."""
-    learnt = _learnt(pairs)
+    learnt = learnt_of(pairs)
     return {
         "sampled": {"uniformity, xuniformity, shift": sampled, "all else": pairs},
-        "intervals": "95 % percentile bootstrap over pairs; after centring the means are held fixed",
+        "intervals": INTERVALS,
         "resamples": RESAMPLES,
         "separability": (
             "scikit-learn LogisticRegression as it comes (L2, C = 1, lbfgs, at most 100 iterations), learnt on "
@@ -171,50 +173,57 @@ def _look(x: AnyRows, y: AnyRows) -> Look:
     return Look(sides[0].moments(), sides[1].moments(), cosines, distances, narrow[0], narrow[1])
 
 
-def centred(rows: AnyRows, mean: Numbers) -> Array:
-    """The directions of rows (n, d) less a mean (d,), as unit rows; a row at the mean has none left and becomes 0."""
-    result = np.empty(rows.shape, dtype=np.float32)
-    for block in geometry.blocks(len(rows), LOOKED_AT_ONCE):
-        moved = geometry.directions(rows[block]) - mean
-        moved[np.linalg.norm(moved, axis=1) <= AT_THE_MEAN] = 0.0
-        result[block] = geometry.directions(moved)
-    return result
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """What is left of the pairs once each side's mean is taken off.
+
+    `kept` (n,) says of which pairs something is, `some` (k,) which of those are sampled, `measured` what they come to.
+    """
+
+    kept: npt.NDArray[np.bool_]
+    look: Look
+    some: npt.NDArray[np.int64]
+    measured: Measured
+
+    def cosines(self, labels: tuple[str, str], seed: int) -> Plot:
+        """Their cosines, as they are shown before centring."""
+        a, b = (geometry.directions(side[self.some]) for side in (self.look.narrow_a, self.look.narrow_b))
+        return gap_plots.cosines("cosines_centered", "Cosines after centring", self.look, a, b, seed, labels)
 
 
-def _mean_of(rows: Array, some: npt.NDArray[np.int64]) -> Numbers:
-    """The mean (d,) in float64 of some rows (n, d)."""
-    total = np.zeros(rows.shape[1])
-    for block in geometry.blocks(len(some), LOOKED_AT_ONCE):
-        total += rows[some[block]].astype(np.float64).sum(axis=0)
-    return total / len(some)
-
-
-def _after_centring(
-    x: Array, y: Array, before: Look, sample: int | None, seed: int, labels: tuple[str, str]
-) -> tuple[int, Measured, tuple[Plot, ...]]:
-    """The same numbers and the cosines of what is left, and how many pairs that are; none where a side is one point."""
+def _after_centring(x: Array, y: Array, before: Look, sample: int | None, seed: int) -> Centred | None:
+    """The same numbers of what is left after centring; None where a side is one point."""
     a, b = centred(x, before.a.mean), centred(y, before.b.mean)
-    whole = a.any(axis=1) & b.any(axis=1)
+    whole = np.logical_and(a.any(axis=1), b.any(axis=1))
     if whole.sum() < LEAST:
-        return int(whole.sum()), ({}, {}), ()
+        return None
     narrow = (before.narrow_a, before.narrow_b)
     if not whole.all():
         a, b, x, y = a[whole], b[whole], x[whole], y[whole]
         narrow = (narrow[0][whole], narrow[1][whole])
     after = _look(a, b)
     some = chosen(len(a), sample, seed)
-    some_a, some_b = geometry.directions(a[some]), geometry.directions(b[some])
-    numbers, intervals = _measured(after, some_a, some_b, seed)
+    numbers, intervals = _measured(after, geometry.directions(a[some]), geometry.directions(b[some]), seed)
     # What centring makes 0 has no spread to speak of.
     for name in ("centroid_distance", "centroid_distance_corrected", "centroid_cosine"):
         del intervals[name]
-    learnt, held = _split(len(a), seed)
-    unseen = [centred(side, _mean_of(rows, learnt)) for side, rows in zip((x, y), narrow, strict=True)]
-    right = separability(unseen[0], unseen[1], learnt, held)
-    numbers["separability_unseen"] = float(right.mean())
-    intervals["separability_unseen"] = interval(means(right, resamples(len(right), seed)))
-    plot = gap_plots.cosines("cosines_centered", "Cosines after centring", after, some_a, some_b, seed, labels)
-    return len(a), (numbers, intervals), (plot,)
+    learnt, held = split(len(a), seed)
+    apart = [centred_apart(side, rows, (learnt, held)) for side, rows in zip((x, y), narrow, strict=True)]
+    name = "separability_unseen"
+    numbers[name], intervals[name] = judged(apart[0], apart[1], learnt, held, seed)
+    return Centred(whole, after, some, (numbers, intervals))
+
+
+def _planes(
+    x: Array, y: Array, ids: Sequence[str], after: Centred | None, labels: tuple[str, str], seed: int, projection: str
+) -> tuple[Plot, ...]:
+    """Pairs in a plane as they are, and as they are after centring where something is left of them."""
+    before = gap_plots.plane(x, y, ids, labels, seed, projection)
+    if after is None:
+        return (before,)
+    kept = [ids[int(i)] for i in np.flatnonzero(after.kept)]
+    look = after.look
+    return before, gap_plots.plane(look.narrow_a, look.narrow_b, kept, labels, seed, projection, centred=True)
 
 
 # --- numbers -------------------------------------------------------------------------------------------------------
@@ -226,9 +235,8 @@ def _measured(look: Look, a: Numbers, b: Numbers, seed: int) -> Measured:
     uniform, uniform_intervals = _uniformities(a, b, seed)
     numbers |= uniform
     intervals |= uniform_intervals
-    right = separability(look.narrow_a, look.narrow_b, *_split(len(look), seed))
-    numbers["separability"] = float(right.mean())
-    intervals["separability"] = interval(means(right, resamples(len(right), seed)))
+    name = "separability"
+    numbers[name], intervals[name] = judged(look.narrow_a, look.narrow_b, *split(len(look), seed), seed)
     for name, side in (("a", look.a), ("b", look.b)):
         variances = spectrum.variances(side)
         numbers |= {f"components_{share}_{name}": geometry.components(variances, share / 100) for share in SHARES}
@@ -351,40 +359,3 @@ def _uniformities(a: Numbers, b: Numbers, seed: int) -> Measured:
             "xuniformity": interval(drawn_across),
         },
     )
-
-
-# --- linear separability -------------------------------------------------------------------------------------------
-
-
-def _learnt(n: int) -> int:
-    return int(LEARNT * n)
-
-
-def _split(n: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The pairs to learn from, and those held out."""
-    shuffled = np.random.default_rng([seed, n, 1]).permutation(n)
-    return shuffled[: _learnt(n)], shuffled[_learnt(n) :]
-
-
-def separability(x: AnyRows, y: AnyRows, learnt: npt.NDArray[np.int64], held: npt.NDArray[np.int64]) -> Numbers:
-    """For each pair held out, the share of its two members that a linear classifier gives to the right side: 0, .5, 1.
-
-    scikit-learn's LogisticRegression with its defaults, learnt on the unit rows (n, d) of the pairs `learnt` (side x
-    is class 0), as Fahim et al. 2024 do with 80 % of the pairs. The mean is its accuracy: 0.5 is chance, 1 a plane that
-    parts the sides. It sees the difference of the sides' means and little else: where the two means are equal, all its
-    weights are 0 at the optimum, whatever the shapes. So after centring it tells what renormalising brought back, and
-    falls below 0.5 where held-out pairs had a part in the means. Where lbfgs has not settled after its 100 iterations,
-    its last step counts, as there.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    kind = np.float64 if 2 * len(learnt) * x.shape[1] <= WIDE_NUMBERS else np.float32
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression().fit(
-            np.concatenate([x[learnt], y[learnt]]).astype(kind, copy=False), np.repeat([0, 1], len(learnt))
-        )
-    right: Numbers = 0.5 * (model.predict(x[held].astype(kind, copy=False)) == 0)
-    right += 0.5 * (model.predict(y[held].astype(kind, copy=False)) == 1)
-    return right

@@ -29,8 +29,10 @@ LONGEST = 500
 Labels = tuple[str, str]
 
 
-def plane(x: Array, y: Array, ids: Sequence[str], labels: Labels, seed: int, projection: str) -> Plot:
-    """Both members of at most 1,000 pairs in one plane, with a line between them."""
+def plane(
+    x: Array, y: Array, ids: Sequence[str], labels: Labels, seed: int, projection: str, *, centred: bool = False
+) -> Plot:
+    """Both members of at most 1,000 pairs in one plane, with a line between them; `centred` says that rows are."""
     some = chosen(len(ids), PLANED, seed)
     shown = chosen(len(some), PLOTTED, seed + 1)
     rows = some if projection == "pca" else some[shown]
@@ -52,8 +54,8 @@ def plane(x: Array, y: Array, ids: Sequence[str], labels: Labels, seed: int, pro
     named = tuple(ids[int(i)] for i in some[shown])
     joined = np.stack([first, second], axis=1).reshape(-1, 2)
     return Plot(
-        name=projection,
-        title=f"{_first(labels[0])} and {labels[1]} in one plane",
+        name=f"{projection}_centered" if centred else projection,
+        title=f"{_first(labels[0])} and {labels[1]} in one plane, {'after' if centred else 'before'} centring",
         x=axes[0],
         y=axes[1],
         traces=(
@@ -176,6 +178,9 @@ def shifted(curves: Curves, labels: Labels) -> tuple[Plot, ...]:
 
 def _loss(curves: Curves, deltas: tuple[float, ...], apart: tuple[str, ...], dashed: Mapping[str, float]) -> Plot:
     low, high = _plain(curves.loss_band[0]), _plain(curves.loss_band[1])
+    band = "One batch has no interval."
+    if low:
+        band = f"The band is a 95 % interval, by Student's t over {curves.pairs // curves.batch} batches."
     return Plot(
         name="shift_loss",
         title="Contrastive loss along the gap",
@@ -185,7 +190,7 @@ def _loss(curves: Curves, deltas: tuple[float, ...], apart: tuple[str, ...], das
         note=(
             "The loss that CLIP is trained with, at its temperature. Far out on either side the vectors of a kind "
             "grow alike, which softens the loss of wrong answers too: where it is least need not be the best place "
-            "to search, recall says that. The band is a 95 % interval."
+            f"to search, recall says that. {band}"
         ),
         dashed=dashed,
     )

@@ -22,7 +22,7 @@ BELOW = (
 )
 BELOW_CENTRED = (
     f"Centred, a linear classifier gets less of the held-out vectors right than the 0.5 of chance. That {BELOW}. "
-    "The row below it leaves held-out pairs out of the means."
+    "The row below it takes their own means off the held-out pairs, and 0.5 is chance there."
 )
 # Recall at 10 among fewer pairs than this says nothing.
 ENOUGH = 100
@@ -62,7 +62,10 @@ def _classified(numbers: Values, intervals: Intervals, name: str = "separability
     if low > CHANCE:
         return f"a linear classifier gives {share} of held-out vectors to the right kind (50 % is chance)"
     if high >= CHANCE:
-        return f"a linear classifier cannot tell the kinds apart ({share} of held-out vectors right; 50 % is chance)"
+        return (
+            f"a linear classifier is not shown to tell the kinds apart ({share} of held-out vectors right, 95 % "
+            f"interval {low:.0%} to {high:.0%}; 50 % is chance)"
+        )
     return (
         f"a linear classifier cannot tell the kinds apart: it is right for {share} of held-out vectors. That this is "
         f"less than the 50 % of chance {BELOW}"
@@ -79,11 +82,15 @@ def _after(numbers: Values, intervals: Intervals, apart: bool) -> str:
     if not apart:
         return f"Taking each kind's mean off leaves cosines of {cosines}."
     unseen = "centered.separability_unseen"
-    seen = "still tells the kinds apart" if intervals[unseen][0] > CHANCE else "cannot tell the kinds apart any more"
+    seen = (
+        "still tells the kinds apart"
+        if intervals[unseen][0] > CHANCE
+        else "is not shown to tell the kinds apart any more"
+    )
     return (
         f"With each kind's mean taken off, that distance is closed by construction, and the classifier, which sees "
-        f"little else, {seen} ({_percent(numbers, unseen)} right, held-out vectors having no part in the means); the "
-        f"mean cosine is then {cosines}."
+        f"little else, {seen} ({_percent(numbers, unseen)} right, held-out vectors having means of their own; 50 % is "
+        f"chance); the mean cosine is then {cosines}."
     )
 
 

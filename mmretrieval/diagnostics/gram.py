@@ -16,9 +16,10 @@ from mmretrieval.diagnostics.prior import (
     correlated,
     correlated_with,
     retrieved,
+    tenth_interval,
     tenth_share,
 )
-from mmretrieval.diagnostics.sampling import RESAMPLES, Sample, draw, interval, means, resamples
+from mmretrieval.diagnostics.sampling import RESAMPLES, Sample, draw, interval, means, resamples, share_interval
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.diagnostics.tuples import (
     LEAST,
@@ -113,7 +114,8 @@ def gram(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> Fin
             "tuple": list(words["own"]),
             "questions_tuple": list(words["questions"]),
             "questions": sizes["questions"],
-            "intervals": "95 % percentile bootstrap over tuples; of prior, over items",
+            "intervals": "95 % percentile bootstrap over tuples; of prior, over items; Clopper-Pearson for a share for "
+            "which all are alike",
             "resamples": RESAMPLES,
         }
         | basis,
@@ -135,6 +137,18 @@ def smaller_share(matched: Numbers, shuffled: Numbers, counts: npt.NDArray[np.fl
         wins = running[-1] - 0.5 * (running[below] + running[upto])
         shares[i] = float((weight * wins).sum() / weight.sum() ** 2)
     return shares
+
+
+def wins(matched: Numbers, shuffled: Numbers) -> Numbers:
+    """The share of shuffled values (m,) that each matched one (n,) is smaller than, ties counting half: (n,)."""
+    ordered = np.sort(shuffled)
+    before = np.searchsorted(ordered, matched, side="left") + np.searchsorted(ordered, matched, side="right")
+    shares: Numbers = 1.0 - 0.5 * before / len(ordered)
+    return shares
+
+
+def _share_interval(matched: Numbers, shuffled: Numbers, counts: npt.NDArray[np.float32]) -> tuple[float, float]:
+    return share_interval(wins(matched, shuffled), smaller_share(matched, shuffled, counts))
 
 
 def _drawn(subject: Subject, names: tuple[str, ...], seed: int, sample: int | None) -> Sample:
@@ -183,18 +197,22 @@ def _separation(compared: Compared) -> Measured:
     if compared.size > 2:
         averages |= {"own_volume_mean": a.own, "sine_matched_mean": a.sine, "sine_shuffled_mean": b.sine}
         sides |= {"auc_sine": (a.sine, b.sine)}
-    averages |= {"opposed_matched": (a.lowest < 0).astype(float), "opposed_shuffled": (b.lowest < 0).astype(float)}
     numbers: dict[str, float | None] = {"own_volume_mean": None}
     numbers |= {name: float(values.mean()) for name, values in averages.items()}
-    resampled = {name: means(values, counts) for name, values in averages.items()}
+    intervals = {name: interval(means(values, counts)) for name, values in averages.items()}
+    opposed = {"opposed_matched": (a.lowest < 0).astype(float), "opposed_shuffled": (b.lowest < 0).astype(float)}
+    numbers |= {name: float(values.mean()) for name, values in opposed.items()}
+    intervals |= {name: share_interval(values, means(values, counts)) for name, values in opposed.items()}
     shares = {name: float(smaller_share(*side)[0]) for name, side in sides.items()}
-    resampled |= {name: smaller_share(*side, counts) for name, side in sides.items()}
-    shares["auc_gain"] = shares["auc"] - shares["auc_cosine"]
-    resampled["auc_gain"] = resampled["auc"] - resampled["auc_cosine"]
-    if compared.size > 2:
-        shares["sine_gain"] = shares["auc_sine"] - shares["auc_cosine"]
-        resampled["sine_gain"] = resampled["auc_sine"] - resampled["auc_cosine"]
-    return numbers | shares, {name: interval(values) for name, values in resampled.items()}
+    resampled = {name: smaller_share(*side, counts) for name, side in sides.items()}
+    each = {name: wins(*side) for name, side in sides.items()}
+    intervals |= {name: share_interval(each[name], values) for name, values in resampled.items()}
+    for gain, name in {"auc_gain": "auc", "sine_gain": "auc_sine"}.items():
+        if name in sides:
+            shares[gain] = shares[name] - shares["auc_cosine"]
+            difference, drawn = each[name] - each["auc_cosine"], resampled[name] - resampled["auc_cosine"]
+            intervals[gain] = share_interval(difference, drawn, least=-1.0)
+    return numbers | shares, intervals
 
 
 def _flipped(compared: Compared) -> Measured:
@@ -206,8 +224,8 @@ def _flipped(compared: Compared) -> Measured:
         "flip.auc_guarded": float(smaller_share(flipped.guarded, shuffled.guarded)[0]),
     }
     intervals = {
-        "flip.auc": interval(smaller_share(flipped.volume, shuffled.volume, compared.counts)),
-        "flip.auc_guarded": interval(smaller_share(flipped.guarded, shuffled.guarded, compared.counts)),
+        "flip.auc": _share_interval(flipped.volume, shuffled.volume, compared.counts),
+        "flip.auc_guarded": _share_interval(flipped.guarded, shuffled.guarded, compared.counts),
     }
     return numbers, intervals
 
@@ -221,7 +239,7 @@ def _mixed(compared: Compared, seed: int) -> Measured:
         {"mixed.volume_mean": float(volumes.mean()), "mixed.auc": float(smaller_share(matched, volumes)[0])},
         {
             "mixed.volume_mean": interval(means(volumes, counts)),
-            "mixed.auc": interval(smaller_share(matched, volumes, counts)),
+            "mixed.auc": _share_interval(matched, volumes, counts),
         },
     )
 
@@ -289,5 +307,5 @@ def _favoured(found: Retrieved, seed: int) -> Measured:
         numbers[f"prior.{ranking}_tenth"] = None
         if len(found.own) >= 10 and np.ptp(found.own) >= EQUAL:
             numbers[f"prior.{ranking}_tenth"] = float(tenth_share(found, ranking)[0])
-            intervals[f"prior.{ranking}_tenth"] = interval(tenth_share(found, ranking, counts))
+            intervals[f"prior.{ranking}_tenth"] = tenth_interval(found, ranking, counts)
     return numbers, intervals

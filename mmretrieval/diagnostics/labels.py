@@ -71,7 +71,7 @@ GAP = (
             "xuniformity": "uniformity across the kinds (log)",
             "w2_uniformity": "W2 uniformity of both together (0 is even)",
             "separability": "held-out vectors that a linear classifier gets right (share; 0.5 is chance)",
-            "separability_unseen": "the same, held-out pairs having no part in the means (share)",
+            "separability_unseen": "the same, held-out pairs less means of their own (share)",
             rf"components_(?P<share>\d+)_{SIDE}": "components that hold {share} % of the variance of {side} (count)",
             f"effective_rank_{SIDE}": "effective rank of {side} (dimensions)",
             f"rank_{SIDE}": "singular values above 1 of {side} (count)",
@@ -158,6 +158,8 @@ HUBNESS = (
         {
             "skewness": "skewness of how often items are found (no unit)",
             "skewness_change": "change of the skewness (no unit)",
+            "skewness_shared": "... if items with equal vectors shared their finds (no unit)",
+            "copies": "items with the same vector as another (count)",
             "never_retrieved": "items never among the first {first} (share)",
             "largest_share": "questions that have the commonest item among the first {first} (share)",
             "first_largest_share": "questions that have the commonest first item first (share)",
@@ -286,7 +288,7 @@ CONCEPTS = (
         "Clusters and copies",
         {"": VALUE},
         {
-            "clusters": "clusters (count, the root of half of the items)",
+            "clusters": "clusters that were made (count)",
             "largest": "items in the largest cluster (share)",
             "d_intra": "mean cosine distance of an item to its centre (0 to 2)",
             "d_inter": "mean cosine distance of a centre to others (0 to 2)",

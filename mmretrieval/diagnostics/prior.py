@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.diagnostics.sampling import interval
+from mmretrieval.diagnostics.sampling import interval, share_interval
 from mmretrieval.geometry import GramFactors, Numbers, blocks, directions
 from mmretrieval.types import Array
 
@@ -82,12 +82,26 @@ def tenth_share(found: Retrieved, ranking: str, counts: npt.NDArray[np.float32] 
     One number for each resample of items, a row of counts (c, n), all 1 by default; NaN for one that found nothing.
     """
     weights = np.ones((1, len(found.own))) if counts is None else counts.astype(np.float64)
-    smallest = among_first(-found.own[None], max(1, round(len(found.own) / 10)))[0]
+    smallest = _smallest(found)
     places = weights @ found.times[ranking]
     shares: Numbers = np.divide(
         weights @ (found.times[ranking] * smallest), places, out=np.full(len(weights), np.nan), where=places > 0
     )
     return shares
+
+
+def tenth_interval(found: Retrieved, ranking: str, counts: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """The 95 % interval of `tenth_share` over resamples of items (c, n).
+
+    Where all items that were found are of that tenth, or none is, how many those are says how sure that is.
+    """
+    return share_interval(_smallest(found)[found.times[ranking] > 0], tenth_share(found, ranking, counts))
+
+
+def _smallest(found: Retrieved) -> Numbers:
+    """Which items (n,) are of the tenth with the smallest own volume: 1 or 0, and in between for ties."""
+    smallest: Numbers = among_first(-found.own[None], max(1, round(len(found.own) / 10)))[0]
+    return smallest
 
 
 def correlated(x: Numbers, y: Numbers, counts: npt.NDArray[np.float32]) -> Correlations:

@@ -113,6 +113,45 @@ def interval(values: Numbers) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def unseen(values: Numbers, least: float = 0.0, most: float = 1.0) -> tuple[float, float] | None:
+    """Where the mean of n values (n,) between `least` and `most` may lie though all of them are alike, v; else None.
+
+    Resamples of such values are alike too, as if v were sure. But at most q = 1 - 0.025 ** (1 / n) of the values not
+    seen differ, with 95 % confidence (Clopper and Pearson 1934, for 0 of n), and none by more than the bounds allow, so
+    that the mean lies between (1 - q) v + q least and (1 - q) v + q most.
+    """
+    if np.ptp(values) > 0:
+        return None
+    same, differ = float(values[0]), 1.0 - 0.025 ** (1.0 / len(values))
+    return same + differ * (least - same), same + differ * (most - same)
+
+
+def share_interval(values: Numbers, drawn: Numbers, least: float = 0.0, most: float = 1.0) -> tuple[float, float]:
+    """The 95 % interval of a share, the mean of n values (n,) between `least` and `most`, from what resamples gave.
+
+    The percentile bootstrap's, and where all n are alike wide enough for what was not seen (see `unseen`).
+    """
+    spans = [interval(drawn), *filter(None, [unseen(values, least, most)])]
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def student(values: Numbers) -> tuple[Numbers, Numbers]:
+    """The 95 % interval of the mean of m > 1 independent values (..., m) by Student's t: low and high, each (...).
+
+    It holds the truth as often as it says from two values on, where a bootstrap of so few is far too narrow.
+    """
+    mean, error = values.mean(axis=-1), values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
+    width = student_quantile(values.shape[-1] - 1) * error
+    return mean - width, mean + width
+
+
+def student_quantile(freedom: int) -> float:
+    """How many standard deviations hold 95 % of Student's t with so many degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
+
+
 def means(values: Numbers, counts: npt.NDArray[np.float32]) -> Numbers:
     """The mean of n values in each resample: (count,); of each row of values (..., n): (..., count)."""
     wide = counts.astype(np.float64)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmretrieval import geometry
-from mmretrieval.diagnostics.sampling import interval, means, resamples
+from mmretrieval.diagnostics.sampling import means, resamples, share_interval, student
 from mmretrieval.geometry import AnyRows, Numbers
 
 Bytes = npt.NDArray[np.uint8]
@@ -103,7 +103,8 @@ def measured(
     - shift_closed_...: where the means come nearest to each other;
     - shift_recall_10_a: recall at 10, among all pairs, asking with side a for b; shift_closed_recall_change: what
       closing the gap does to recall at 10, over both directions.
-    Intervals are bootstraps over pairs, and over batches for the loss, for the gallery and the gap as they are.
+    Intervals are bootstraps over pairs, and Student's t over the batches for the loss (none of one batch), for the
+    gallery and the gap as they are.
     """
     moved = along(x, y)
     if moved is None:
@@ -116,34 +117,37 @@ def measured(
     mean_loss = symmetric.mean(axis=-1)
     default = int(np.abs(moved.deltas).argmin())
     best, closed = int(mean_loss[0].argmin()), int(np.abs(distance).argmin())
-    batches = resamples(symmetric.shape[-1], seed)
     counts = resamples(n, seed)
     both = 0.5 * hits[-1].sum(axis=1)
-    drawn, drawn_loss = means(both, counts), means(symmetric[0], batches)
+    drawn = means(both, counts)
     values: list[float] = [float(mean_loss[0, default]), float(moved.deltas[best]), float(distance[best])]
     values += [float(mean_loss[0, best]), *(float(moved.deltas[at.argmin()]) for at in mean_loss[1:])]
     values += [float(moved.deltas[closed]), float(distance[closed]), float(mean_loss[0, closed])]
     values += [float(recall[k, at, side]) for at in (default, closed) for k in range(len(KS)) for side in (0, 1)]
     values.append(float(recall[-1, closed].mean() - recall[-1, default].mean()))
-    # One batch has nothing to be resampled against: it would give an interval without width.
+    # One batch has nothing to be compared with.
     several = symmetric.shape[-1] > 1
+    band = np.maximum(student(symmetric[0]), 0.0) if several else np.empty((2, 0))
     losses_at = {"shift_loss": default, "shift_best_loss": best, "shift_closed_loss": closed} if several else {}
-    intervals = {name: interval(drawn_loss[at]) for name, at in losses_at.items()} | {
-        "shift_closed_recall_change": interval(drawn[closed] - drawn[default]),
-    }
+    intervals = {name: (float(band[0, at]), float(band[1, at])) for name, at in losses_at.items()}
+    change, drawn_change = both[closed] - both[default], drawn[closed] - drawn[default]
+    # Where nothing is moved nothing changes, however many pairs there are.
+    moves = closed != default
+    intervals["shift_closed_recall_change"] = share_interval(change, drawn_change, -1.0) if moves else (0.0, 0.0)
     for name, at in (("shift", default), ("shift_closed", closed)):
-        for k, of_k in zip(KS, means(hits[:, at].astype(np.float64), counts), strict=True):
-            for side, of_side in zip("ab", of_k, strict=True):
-                intervals[f"{name}_recall_{k}_{side}"] = interval(of_side)
+        found = hits[:, at].astype(np.float64)
+        for k, of_k, drawn_k in zip(KS, found, means(found, counts), strict=True):
+            for side, of_side, drawn_side in zip("ab", of_k, drawn_k, strict=True):
+                intervals[f"{name}_recall_{k}_{side}"] = share_interval(of_side, drawn_side)
     curves = Curves(
         deltas=moved.deltas,
         distance=distance,
         scales=SCALES,
         loss=mean_loss,
-        loss_band=np.percentile(drawn_loss, [2.5, 97.5], axis=1) if several else np.empty((2, 0)),
+        loss_band=band,
         ks=KS,
         recall=recall.mean(axis=-1),
-        recall_band=np.percentile(drawn, [2.5, 97.5], axis=1),
+        recall_band=np.array([share_interval(*at) for at in zip(both, drawn, strict=True)]).T,
         pairs=n,
         batch=min(BATCH, n),
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmretrieval.diagnostics import DIAGNOSTICS
+from mmretrieval.diagnostics import DIAGNOSTICS, mixing
 from mmretrieval.diagnostics.clusters import (
     Clusters,
     adjusted,
@@ -17,11 +17,10 @@ from mmretrieval.diagnostics.clusters import (
     clusterings,
     complexity,
     contingency,
-    resampled,
     v_measure,
 )
 from mmretrieval.diagnostics.concepts import duplicates
-from mmretrieval.diagnostics.mixing import agreement, classed, mixed
+from mmretrieval.diagnostics.mixing import agreement, around, chance_free, classed, halves, mixed
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import directions, unit
@@ -84,16 +83,6 @@ def test_adjusted_mutual_information_of_large_groups_is_nothing_by_chance_and_on
     some = np.where(chance.random(3000) < 0.5, classes, labels)
     theirs = adjusted_mutual_info_score(classes, some)
     assert adjusted(contingency(classes, some)) == pytest.approx(theirs, abs=1e-9)
-
-
-def test_resampled_v_measures_are_those_of_each_resamples_table():
-    chance = np.random.default_rng(0)
-    classes, labels = chance.integers(0, 6, 200), chance.integers(0, 9, 200)
-    counts = chance.multinomial(200, np.full(200, 1 / 200), size=20).astype(np.float32)
-    counts[0] = 0
-    counts[0, :3] = 1  # most cells and classes are empty
-    wanted = [float(v_measure(contingency(classes, labels, drawn))[2]) for drawn in counts]
-    assert resampled(classes, labels, counts) == pytest.approx(wanted, abs=1e-12)
 
 
 def test_weights_count_items_as_often():
@@ -167,17 +156,19 @@ def test_agreement_is_the_mean_over_clusterings_and_leaves_out_the_unknown():
     classes = classed({"a": "x", "b": "y", "c": "x"}, ("a", "b", "c", "d"))
     assert classes.tolist() == [0, 1, 0, -1]
     good, bad = np.array([0, 1, 0, 5]), np.array([0, 0, 0, 7])
-    told = agreement(classes, np.stack([good, bad])[:, None], 0)
-    assert told.value == pytest.approx((1.0 + 0.0) / 2)
-    assert told.span[0] <= told.value <= told.span[1]
-    assert agreement(np.array([0, 0, -1]), np.zeros((1, 1, 3), dtype=np.int64), 0) is None
+    runs = np.stack([good, bad])[:, None]
+    assert agreement(classes, runs) == pytest.approx((1.0 + 0.0) / 2)
+    assert chance_free(classes, runs) == pytest.approx((1.0 + 0.0) / 2)
+    nobody = np.array([0, 0, -1]), np.zeros((1, 1, 3), dtype=np.int64)
+    assert agreement(*nobody) is chance_free(*nobody) is None
 
 
 def test_a_gap_keeps_modalities_apart_and_centring_lets_meaning_group_them():
     far = 3.0 * np.eye(DIM)[0]
     space = subject(grouped(0) + far, grouped(1) - far, classes=CLASSES)
     found = mixed(space, 0, None)
-    assert (found.pairs, found.clusters, found.views) == (90, GROUPS, ("visual", "text"))
+    assert (found.pairs, found.asked, found.made) == (90, GROUPS, (GROUPS, GROUPS))
+    assert found.views == ("visual", "text")
     assert found.numbers["mixed.one_modality"] == 1.0
     assert found.numbers["mixed.purity"] == 1.0
     assert found.numbers["mixed.together"] == 0.0
@@ -198,6 +189,48 @@ def test_without_a_gap_both_rows_of_an_item_are_together():
     assert found.numbers["mixed.one_modality"] == 0.0
     assert found.numbers["mixed.purity"] == pytest.approx(0.5)
     assert found.numbers["mixed.v_measure"] is None
+
+
+def test_halves_are_random_and_fewer_where_each_takes_long():
+    some = halves(21, 1000, 0)
+    assert len(some) == 40 and {len(half) for half in some} == {10}
+    assert all((np.diff(half) > 0).all() for half in some)
+    assert len({tuple(half) for half in some}) == 40
+    assert np.bincount(np.concatenate(some), minlength=21).min() > 8
+    assert [len(halves(10, work, 0)) for work in (10**6, 10**9)] == [20, 5]
+
+
+def test_the_interval_around_a_value_holds_the_truth():
+    held, width = 0, []
+    for seed in range(300):
+        values = np.random.default_rng(seed).normal(size=60)
+        low, high = around(values.mean(), [float(values[half].mean()) for half in halves(60, 1, seed)], -9.0, 9.0)
+        held += low <= 0 <= high
+        width.append(high - low)
+    assert 0.92 <= held / 300 <= 0.98
+    assert np.mean(width) == pytest.approx(2 * 2.02 / np.sqrt(60), rel=0.05)
+    assert around(0.5, [0.5, None, 0.5]) is around(0.5, [0.4, None]) is None
+    low, high = around(0.5, [0.1, 0.9, None])
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_intervals_of_a_mixture_know_that_other_items_make_other_clusters(monkeypatch):
+    # Which clusters hold both kinds depends on the draw; how items differ in that says much less.
+    monkeypatch.setattr(mixing, "MOST_HALVES", 10)
+    apart = 0.45 * np.eye(DIM)[0]
+    found = [mixed(subject(grouped(s) + apart, grouped(50 + s) - apart, classes=CLASSES), s, None) for s in range(16)]
+    for name in ("mixed.purity", "mixed.together", "centered.change"):
+        spread = np.std([one.numbers[name] for one in found], ddof=1)
+        said = np.mean([one.intervals[name][1] - one.intervals[name][0] for one in found]) / 2 / 2.26
+        assert 0.6 < said / spread < 1.8, name
+
+
+def test_clusters_that_hold_one_kind_alone_are_no_proof_that_all_would():
+    far = 3.0 * np.eye(DIM)[0]
+    found = mixed(subject(grouped(0) + far, grouped(1) - far, classes=CLASSES), 0, None)
+    assert found.intervals["mixed.purity"] == pytest.approx((0.025 ** (1 / 90), 1.0))
+    assert found.intervals["mixed.together"] == pytest.approx((0.0, 1 - 0.025 ** (1 / 90)))
+    assert found.halves == 40
 
 
 # --- the finding ---------------------------------------------------------------------------------------------------
@@ -248,6 +281,30 @@ def test_parted_modalities_are_advised_to_be_centred():
     found = run(subject(grouped(0) + far, grouped(1) - far, classes=CLASSES))
     assert found.stages == ("center",)
     assert "100% of the clusters hold pictures or words alone" in found.sentence
+
+
+def test_clusters_are_counted_as_they_are_and_not_as_they_were_asked_for():
+    few = np.tile(np.eye(3), (40, 1))
+    found = run(Subject({v: Matrix(tuple(f"{i:04}" for i in range(120)), few.astype(np.float32)) for v in "ab"}, "a"))
+    assert "put into 3 clusters (8 were asked for, the root of half of them, and there are no more" in found.sentence
+    assert "put into 3 clusters together (11 were asked for, and there are no more different" in found.sentence
+    assert found.basis["mixed"] == {
+        "n": 120, "clusters": 3, "clusters_centered": 3, "clusters_asked": 11, "views": ["a", "b"],
+    }  # fmt: skip
+    assert found.basis["k_means"]["clusters_asked"] == 8
+    same = np.ones((40, 4), dtype=np.float32)
+    found = run(Subject({v: Matrix(tuple(f"{i:04}" for i in range(40)), same) for v in "ab"}, "a"))
+    assert "put into 1 cluster (4 were asked for" in found.sentence
+    assert "put into 1 cluster together (6 were asked for" in found.sentence
+    usual = run(subject(grouped(0), grouped(1))).sentence
+    assert "put into 7 clusters (as many as the root of half of them; how many kinds" in usual
+    assert "put into 9 clusters together, " in usual
+
+
+def test_no_near_duplicate_among_these_does_not_mean_that_there_are_none():
+    found = run(subject(grouped(0, noise=0.8)))
+    assert found.numbers["near_duplicates"] == 0.0
+    assert found.intervals["near_duplicates"] == pytest.approx((0.0, 1 - 0.025 ** (1 / 90)))
 
 
 def test_too_few_items_are_refused():

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.diagnosis import below_chance
-from mmretrieval.diagnostics.gap import _distances, _look, centred, gap, log_kernel_mean, separability, squared_distance
+from mmretrieval.diagnostics.gap import _distances, _look, gap, log_kernel_mean, squared_distance
+from mmretrieval.diagnostics.gap_classifier import separability
 from mmretrieval.diagnostics.sampling import interval, resamples
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.errors import RetrievalError
@@ -186,35 +186,6 @@ def test_centred_numbers_are_those_of_centred_rows():
     assert numbers["centered.xuniformity"] == pytest.approx(np.log(np.exp(-2 * distances).mean()), abs=1e-7)
 
 
-def test_the_classifier_sees_nothing_but_a_difference_of_means():
-    # One kind: four fifths a little left, the others far right; the other kind is its mirror. A plane at 0 is right for
-    # four fifths of them, but both means are 0.
-    lopsided = np.tile([-0.3, -0.3, -0.3, -0.3, 1.2], 80)[:, None] * [1.0, 0.5, -1.0]
-    learnt, held = np.arange(300), np.arange(300, 400)
-    assert separability(lopsided, -lopsided, learnt, held).mean() == 0.5
-    assert separability(lopsided - 0.4, -lopsided, learnt, held).mean() > 0.7
-
-
-def test_means_of_held_out_pairs_push_the_classifier_below_chance():
-    # Noise in many dimensions, where both kinds are alike: taking the means off makes the halves lean opposite ways.
-    generator = np.random.default_rng(5)
-    x, y = (generator.normal(size=(200, 150)) for _ in range(2))
-    found = gap(subject(x, y))
-    assert found.intervals["centered.separability"][1] < 0.5
-    low, high = found.intervals["centered.separability_unseen"]
-    assert low <= 0.5 <= high
-    (why,) = below_chance(found)
-    assert "held-out ones among them" in why and "it is no sign of a gap" in why
-    assert below_chance(gap(subject(*pairs(0, 300, offset=2.0)))) == ()
-    # A recipe that centres brings such rows: nothing is claimed to be there, nor to be less than chance would have it.
-    units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y)]
-    again = gap(subject(*(rows - rows.mean(axis=0) for rows in units)))
-    assert again.intervals["separability"][1] < 0.5 and "it is no sign of a gap" in again.sentence
-    assert f"right for {again.numbers['separability']:.0%} of held-out vectors" in again.sentence
-    assert "does not say that retrieval suffers" not in again.sentence
-    assert "Taking each kind's mean off leaves cosines" in again.sentence
-
-
 # --- how sure it is ------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +203,19 @@ def test_a_gap_is_seen_and_every_interval_holds_its_number():
     assert found.stages == ("center", "gapshift:1")
     assert (found.basis["n"], found.basis["seed"], found.basis["sample"]) == (300, 0, 10_000)
     json.dumps(asdict(found), allow_nan=False)
+
+
+def test_the_basis_says_which_numbers_have_no_interval_and_why():
+    found = gap(subject(*pairs(0, 300, offset=2.0)))
+    without = [name for name in found.numbers if name not in found.intervals]
+    said = found.basis["intervals"]
+    kinds = {
+        "components": "components", "rank": "ranks", "w2_uniformity": "w2_uniformity",
+        "centroid": "distances after centring", "delta": "deltas", "distance": "distances of the shift",
+    }  # fmt: skip
+    for name in without:
+        assert any(kind in name and words in said for kind, words in kinds.items()), name
+    assert "Student's t over batches" in said and "Clopper-Pearson" in said
 
 
 def test_no_gap_is_not_made_one_by_noise():
@@ -340,9 +324,14 @@ def test_plots_name_axes_and_lines_join_the_members_of_a_pair():
     x, y = pairs(7, 1500, offset=1.0)
     plots = {plot.name: plot for plot in gap(subject(x, y), sample=100).plots}
     assert list(plots) == [
-        *("pca", "dimensions", "explained", "cosines", "cosines_centered"),
+        *("pca", "pca_centered", "dimensions", "explained", "cosines", "cosines_centered"),
         *("shift_loss", "shift_recall", "temperature"),
     ]
+    # Apart in the first plane, in one cloud in the second.
+    for name, apart in (("pca", True), ("pca_centered", False)):
+        middles = [np.mean([trace.x, trace.y], axis=1) for trace in plots[name].traces[1:]]
+        assert bool(np.linalg.norm(middles[0] - middles[1]) > 0.3) == apart
+        assert plots[name].title.endswith("after centring") is not apart
     links, a, b = plots["pca"].traces
     assert (links.mark, a.mark, b.mark) == ("links", "points", "points")
     assert len(a.x) == len(b.x) == 1000
@@ -367,13 +356,6 @@ def test_zero_rows_have_no_say():
     found, clean = gap(subject(x, y)), gap(subject(x[kept], y[kept]))
     assert found.numbers == clean.numbers
     assert (found.basis["n"], found.basis["of"]) == (38, 40)
-
-
-def test_rows_at_the_mean_become_zero_rows():
-    rows = np.array([[1.0, 0.0], [1.0, 1e-9], [0.0, 1.0]])
-    left = centred(rows, np.array([1.0, 0.0]))
-    np.testing.assert_array_equal(left[:2], 0.0)
-    np.testing.assert_allclose(np.linalg.norm(left[2]), 1.0, atol=1e-7)
 
 
 def test_a_rotation_of_the_space_changes_no_number():

@@ -166,3 +166,46 @@ def test_recall_numbers_are_those_of_a_plain_search():
             assert numbers[f"shift_recall_{k}_{side}"] == pytest.approx(hit)
     closed = [numbers[f"shift_closed_recall_10_{side}"] - numbers[f"shift_recall_10_{side}"] for side in "ab"]
     assert numbers["shift_closed_recall_change"] == pytest.approx(sum(closed) / 2)
+
+
+def test_the_losses_intervals_are_students_over_batches_and_never_below_nothing():
+    from scipy.stats import t
+
+    generator = np.random.default_rng(8)
+    x = generator.normal(size=(160, 8))
+    y = x + 0.4 * generator.normal(size=(160, 8)) + 1.0
+    curves, numbers, intervals = measured(x, y, 0)
+    batches = losses(along(x, y))[0].mean(axis=1)
+    at = int(np.abs(curves.deltas).argmin())
+    theirs = t.interval(0.95, 2, loc=batches[at].mean(), scale=batches[at].std(ddof=1) / np.sqrt(3))
+    assert batches.shape[1] == 3
+    assert intervals["shift_loss"] == pytest.approx((max(theirs[0], 0.0), theirs[1]))
+    assert tuple(curves.loss_band[:, at]) == intervals["shift_loss"]
+    assert (curves.loss_band >= 0).all() and (curves.loss_band[1] >= curves.loss[0]).all()
+    close, _, spans = measured(x, x + 1e-3 * generator.normal(size=x.shape) + 0.01, 0)
+    assert (close.loss_band[0] == 0).any() and spans["shift_loss"][0] >= 0
+    one, _, alone = measured(x[:80], y[:80], 0)
+    assert one.loss_band.shape == (2, 0) and "shift_loss" not in alone
+
+
+def test_the_interval_of_a_loss_holds_the_truth_over_two_batches():
+    def drawn(seed, n):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=(n, 6))
+        return x, x + 0.8 * generator.normal(size=(n, 6)) + 0.5
+
+    truth = losses(along(*drawn(0, 50_000), deltas=np.zeros(1)), scales=(100.0,)).mean()
+    held = 0
+    for seed in range(1, 61):
+        low, high = measured(*drawn(seed, 100), seed)[2]["shift_loss"]
+        held += low <= truth <= high
+    assert 52 <= held <= 60
+
+
+def test_a_recall_that_is_alike_for_all_pairs_is_not_sure():
+    x = np.random.default_rng(9).normal(size=(100, 32))
+    curves, numbers, intervals = measured(x, x + 0.01 * np.eye(32)[0], 0)
+    assert numbers["shift_recall_1_a"] == 1.0
+    assert intervals["shift_recall_1_a"] == pytest.approx((0.025**0.01, 1.0))
+    at = int(np.abs(curves.deltas).argmin())
+    assert tuple(curves.recall_band[:, at]) == pytest.approx((0.025**0.01, 1.0))
