@@ -417,10 +417,16 @@ def banked(composer: Stage) -> Stage:
 
 
 def remarks(recipe: Recipe, spaces: Iterable[Space | LateSpace | LexicalSpace]) -> list[str]:
-    """Where the recipe's correction was fitted otherwise than asked for, in some of its spaces."""
-    stores = [space.store for space in spaces]
-    said = {store.correction.remark for store in stores if isinstance(store, CorrectedStore)} - {""}
-    return [f"{recipe.correction}: {remark}" for remark in sorted(said)]
+    """Where the recipe's correction or transforms were fitted otherwise than asked for, in some of its spaces."""
+    said = set[str]()
+    for space in spaces:
+        if isinstance(space.store, CorrectedStore) and space.store.correction.remark:
+            said.add(f"{recipe.correction}: {space.store.correction.remark}")
+        if isinstance(space, Space):
+            for stage, fitted in zip(recipe.transforms, space.transforms, strict=False):
+                if remark := getattr(fitted, "remark", ""):
+                    said.add(f"{stage}: {remark}")
+    return sorted(said)
 
 
 def near(count: int, known: int) -> bool:

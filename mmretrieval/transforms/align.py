@@ -11,7 +11,8 @@ the target's own words with a map for words, and 78 % and 80 % with one map for 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -54,10 +55,16 @@ class Map:
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """Maps of texts ("text") and of pictures and frames ("visual") into a space of `dim` numbers."""
+    """Maps of texts ("text") and of pictures and frames ("visual") into a space of `dim` numbers.
+
+    `steps` says, of maps that were trained, how many steps that took; `remark` where training did not end as it should:
+    nothing better than its start was found, or it was cut short.
+    """
 
     maps: Mapping[View, Map]
     dim: int
+    steps: Mapping[View, int] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def item_bytes(self) -> float:
@@ -99,7 +106,24 @@ def ridge(reference: Reference, strength: float = NETWORK_STARTS_AT) -> Aligned:
 def network(reference: Reference) -> Aligned:
     """A network of one hidden layer beside a linear map, begun at the ridge map and stopped by pairs held out."""
     fit = trainer(NETWORK)
-    return _aligned(reference, "align-mlp", lambda x, y: Map(**fit(x, y, least_squares(x, y, NETWORK_STARTS_AT))))
+    trained: dict[View, Any] = {
+        side: fit(x, y, least_squares(x, y, NETWORK_STARTS_AT))
+        for side, (x, y) in by_side(pairs(reference, "align-mlp")).items()
+    }
+    maps = {side: Map(**made.arrays) for side, made in trained.items()}
+    remarks = [text for side, made in trained.items() if (text := _ended(side, made.steps, made.best, made.cut))]
+    steps = {side: made.steps for side, made in trained.items()}
+    return Aligned(maps, next(iter(maps.values())).linear.shape[1], steps, "; ".join(remarks))
+
+
+def _ended(side: View, steps: int, best: int, cut: bool) -> str:
+    """How the training of one side's map ended, where it did not end with a better map than it began with."""
+    of = "words" if side == "text" else "pictures"
+    if not best:
+        return f"the map of {of} stayed at the ridge solution: {steps:,} steps made the pairs held out no better"
+    if cut:
+        return f"the map of {of} might still get better: training was cut short after {steps:,} steps"
+    return ""
 
 
 def turned(x: Numbers, y: Numbers) -> Numbers:

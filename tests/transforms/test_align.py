@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmretrieval import saved
 from mmretrieval.errors import BadQuery, BadRecipe, EncoderUnavailable, RetrievalError
 from mmretrieval.geometry import unit
 from mmretrieval.reference import Reference
@@ -142,19 +143,64 @@ def test_the_network_keeps_the_linear_map_where_training_makes_nothing_better():
     chance = np.random.default_rng(6)
     x = cone(chance, 60, 8).astype(np.float64)
     turn = rotation(chance, 8, 8)
-    weights = align_mlp.fit(x, x @ turn, turn, steps=0)
-    np.testing.assert_allclose(weights["linear"], turn, atol=1e-6)
-    assert not weights["out"].any()
-    noise = cone(chance, 60, 8).astype(np.float64)
-    start = align.least_squares(x, noise, 1.0)
-    trained = align_mlp.fit(x, noise, start, steps=40)
+    made = align_mlp.fit(x, x @ turn, turn, steps=0)
+    np.testing.assert_allclose(made.arrays["linear"], turn, atol=1e-6)
+    assert not made.arrays["out"].any()
+    assert (made.steps, made.best) == (0, 0)
+    # Pairs that have nothing to do with each other: what is learnt of some makes the others worse.
+    rows, noise = (unit(chance.normal(size=(300, 8))).astype(np.float64) for _ in range(2))
+    start = align.least_squares(rows, noise, 1.0)
+    trained, begun = align_mlp.fit(rows, noise, start), align_mlp.fit(rows, noise, start, steps=0)
 
     def held_out(w):
-        mapped = x @ w["linear"] + np.maximum(x @ w["into"] + w["shift"], 0) @ w["out"]
-        return float((unit(mapped)[9::10] * unit(noise)[9::10]).sum(axis=1).mean())
+        mapped = rows @ w["linear"] + np.maximum(rows @ w["into"] + w["shift"], 0) @ w["out"]
+        return float((unit(mapped)[9::10] * noise[9::10]).sum(axis=1).mean())
 
-    begun = align_mlp.fit(x, noise, start, steps=0)
-    assert held_out(trained) > held_out(begun) - 0.2
+    assert held_out(trained.arrays) >= held_out(begun.arrays) - 1e-6
+    assert not trained.cut
+    assert trained.steps < align_mlp.MOST_STEPS
+
+
+def test_training_goes_on_until_the_pairs_held_out_get_no_better():
+    """A map through tanh, which 400 steps do not tell from its linear part."""
+    chance = np.random.default_rng(0)
+    into, out = chance.normal(size=(8, 16)), chance.normal(size=(16, 8))
+    rows = unit(chance.normal(size=(1500, 8))).astype(np.float64)
+    wanted = unit(np.tanh(2 * rows @ into) @ out).astype(np.float64)
+    x, y = rows[:1000], wanted[:1000]
+    start = align.least_squares(x, y, 0.1)
+    made = align_mlp.fit(x, y, start)
+
+    def missed(network):
+        return 1 - float((network(rows[1000:].astype(np.float32)) * wanted[1000:]).sum(axis=1).mean())
+
+    assert missed(align.Map(**made.arrays)) < 0.1 * missed(align._linear(start))
+    assert made.best > 400
+    again = align_mlp.fit(x, y, start)
+    assert (again.steps, again.best) == (made.steps, made.best)
+    np.testing.assert_array_equal(again.arrays["into"], made.arrays["into"])
+    assert align_mlp.fit(x, y, start, steps=40).cut
+    assert align_mlp.fit(x, y, start, seconds=0.0).steps == 0
+
+
+def test_a_fit_says_how_its_training_ended(monkeypatch, tmp_path):
+    reference, _, _, _ = two(3, n=400, noise=0.05)
+    ended = iter([(820, 0, False), (4000, 3990, True)])
+
+    def trained(x, y, start, real=align_mlp.fit):
+        steps, best, cut = next(ended)
+        return align_mlp.Trained(real(x, y, start, steps=0).arrays, steps, best, cut)
+
+    monkeypatch.setattr(align_mlp, "fit", trained)
+    fitted = TRANSFORMS["align-mlp"].run(reference)
+    assert fitted.remark == (
+        "the map of words stayed at the ridge solution: 820 steps made the pairs held out no better; "
+        "the map of pictures might still get better: training was cut short after 4,000 steps"
+    )
+    saved.save(tmp_path / "fit", fitted, {})
+    again = saved.restore(tmp_path / "fit")
+    assert (again.remark, again.steps) == (fitted.remark, {"text": 820, "visual": 4000})
+    assert TRANSFORMS["align-ridge"].run(reference).remark == ""
 
 
 def test_a_side_with_fewer_pairs_than_dimensions_takes_all():
