@@ -14,10 +14,13 @@ from mmretrieval.diagnostics.hubness_words import advice, sentence, stages
 from mmretrieval.diagnostics.occurrence import (
     Measure,
     Places,
+    alike,
     by_chance,
     chance_counts,
     measures,
     occurrences,
+    shared,
+    skewness,
 )
 from mmretrieval.diagnostics.sampling import RESAMPLES, interval, resamples
 from mmretrieval.diagnostics.subject import Questions, Subject
@@ -58,8 +61,10 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
     under "left_out". A transductive one, marked as such wherever it is named, sees all questions at once; its
     intervals take the other questions' part in it as fixed. Intervals are 95 % percentile bootstraps over questions, of
     each question's influence: those of skewness, never_retrieved and robin_hood are too wide rather than too narrow,
-    most where nothing is a hub. Of items with equal vectors, rounding decides which counts as found. RetrievalError is
-    raised without questions, or with fewer than 2 of them, or than 2 items.
+    most where nothing is a hub. "copies" is how many items have the vector of another one; a ranking lists such items
+    by id, which makes hubs of the first. "skewness_shared" is the skewness where equal items share their counts: what
+    it does not show is no hub of the vectors' making, and is not called one. RetrievalError is raised without
+    questions, or with fewer than 2 of them, or than 2 items.
     """
     asked, matrix = subject.asked()
     questions, zero_rows = _drawn(asked, seed, sample)
@@ -78,6 +83,9 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
     numbers |= {f"chance.{name}": value for name, value in chance.items()}
     titles = {PLAIN: PLAIN, **{name: title(name, fitted) for name, fitted in corrections.items()}}
     counts = {name: occurrences(found, n) for name, found in lists.items()}
+    groups = alike(matrix.rows)
+    numbers["copies"] = float((np.bincount(groups)[groups] > 1).sum())
+    numbers["skewness_shared"] = skewness(shared(counts[PLAIN], groups))
     bank = 0 if subject.reference is None else len(subject.reference.queries)
     missed = any(numbers[f"{'' if name == PLAIN else f'{name}.'}never_retrieved"] for name in counts)
     lasting = {name: text for name, text in titles.items() if name != PLAIN and not corrections[name].transductive}

@@ -38,8 +38,11 @@ def sentence(
     )
     if hubby(numbers, intervals):
         said += f": some items are hubs, found by more questions than chance would have it ({skewed})."
+    elif low > _of(numbers, "chance.skewness"):
+        said += f": hubs that the order of equal items makes, and no more than chance could make beside it ({skewed})."
     else:
         said += f": no more hubs than chance could make ({skewed})."
+    said += _copies(n, numbers)
     tried = {name: text for name, text in titles.items() if f"{name}.skewness" in numbers}
     said += "".join(f" {text}" for text in _corrected(tried, fitted, numbers, intervals, left_out))
     if q < FEW:
@@ -48,8 +51,11 @@ def sentence(
 
 
 def hubby(numbers: Numbers, intervals: Intervals) -> bool:
-    """Whether the counts are more skewed than chance would make them, beyond the noise of the questions."""
-    return intervals["skewness"][0] > _of(numbers, "chance.skewness")
+    """Whether the counts are more skewed than chance would make them, beyond the noise of the questions.
+
+    And not by the order of equal items alone: they are so as well where those share their counts.
+    """
+    return min(intervals["skewness"][0], _of(numbers, "skewness_shared")) > _of(numbers, "chance.skewness")
 
 
 def stages(lasting: Mapping[str, str], numbers: Numbers, intervals: Intervals) -> tuple[str, ...]:
@@ -84,6 +90,17 @@ def percent(share: float) -> str:
     if 0.999 < share < 1:
         return "more than 99.9 %"
     return f"{100 * share:.1f} %" if 0 < share < 0.1 or 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def _copies(n: int, numbers: Numbers) -> str:
+    """A sentence on items with equal vectors, where their order changes the skewness by what is shown of it."""
+    own, even = _of(numbers, "skewness"), _of(numbers, "skewness_shared")
+    if f"{own:.2f}" == f"{even:.2f}":
+        return ""
+    return (
+        f" {_of(numbers, 'copies'):,.0f} of the {n:,} items have the same vector as another; among equals the first "
+        f"id is listed first, which makes hubs of its own (skewness {even:.2f} if equals shared their counts)."
+    )
 
 
 def _corrected(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mmretrieval.geometry import Numbers
+from mmretrieval.geometry import Numbers, unit
+from mmretrieval.types import Array
 
 Places = npt.NDArray[np.int64]
 
@@ -76,6 +77,27 @@ def _binomial(q: int, p: float) -> Numbers:
 
     upto: Numbers = bdtr(np.arange(q, dtype=np.float64), q, p)
     return upto
+
+
+def alike(rows: Array) -> Places:
+    """Which group of equal vectors each row (n, d) is in (n,), from 0: as float32 unit rows, and to the last bit.
+
+    Zero rows are equal to each other.
+    """
+    groups: dict[bytes, int] = {}
+    units = unit(rows) + np.float32(0)  # one zero, not two of different sign
+    return np.array([groups.setdefault(row.tobytes(), len(groups)) for row in units], dtype=np.int64)
+
+
+def shared(counts: Places, groups: Places) -> Numbers:
+    """Counts (n,) where equal items, those of one group (n,), share theirs evenly.
+
+    A ranking lists equal items by id, so that the first of them are found more often than the rest whatever is asked.
+    What shared counts say is what the vectors make, without the order of ids.
+    """
+    together = np.bincount(groups, weights=counts) / np.bincount(groups)
+    even: Numbers = together[groups]
+    return even
 
 
 @dataclass(frozen=True, eq=False)

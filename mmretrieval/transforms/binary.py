@@ -13,6 +13,7 @@ from mmretrieval.errors import BadRecipe
 from mmretrieval.geometry import Numbers
 from mmretrieval.reference import Reference
 from mmretrieval.transforms.fitting import UNSEEN, spaced, width
+from mmretrieval.transforms.means import mean
 from mmretrieval.transforms.rows import changed
 from mmretrieval.types import Array, Modality, View
 
@@ -54,8 +55,8 @@ class Binary:
         one = 1 / math.sqrt(self.bits)
         if view not in self.means:
             raise BadRecipe(f"binary knows no mean of the {view} view, {UNSEEN}")
-        mean = self.means[view]
-        return changed(rows, self.bits, lambda some: np.where(self._projected(some - mean) >= 0, one, -one))
+        centre = self.means[view]
+        return changed(rows, self.bits, lambda some: np.where(self._projected(some - centre) >= 0, one, -one))
 
     def query(self, modality: Modality, rows: Array) -> Array:
         """The rows (n, d) projected: (n, bits), scaled so that unit rows stay about unit rows and compose as such."""
@@ -73,7 +74,7 @@ def run(reference: Reference, bits: float = 0) -> Binary:
     up to d bits are the signs of a random rotation, and more bits those of several. They are drawn by a fixed seed.
     """
     dim = width(reference, "binary")
-    means = {v: spaced(rows).mean(axis=0, dtype=np.float64) for v, rows in reference.rows().items() if len(rows)}
+    means = {view: mean(spaced(rows)) for view, rows in reference.rows().items() if len(rows)}
     return Binary(means, directions(dim, int(bits), np.random.default_rng(SEED)), dim)
 
 

@@ -42,7 +42,8 @@ def run(reference: Reference, share: float) -> Shifted:
     delta along the unit vector g of the gap, x' = norm(x - delta g / 2) and y' = norm(y + delta g / 2): delta is
     `share` times the gap's length. With 1 the means coincide before rows are normalised again, and nearly so after.
     The gap is measured as they do it, on pairs: the items with pixels and words, at most 20,000, evenly spaced by id.
-    Without such items it reaches from the visual view to the bank's texts; RetrievalError where one of these is empty.
+    Without such items it reaches from the visual view to the bank's texts. Zero rows have no direction and are left
+    out; RetrievalError where that leaves nothing of one side.
     """
     pictures, texts, _ = reference.pairs(0)
     if not len(pictures):
@@ -54,9 +55,14 @@ def run(reference: Reference, share: float) -> Shifted:
                 "a recipe without gapshift, or add pictures with captions"
             )
         pictures = visual.rows
-    sides = [spaced(rows) for rows in (pictures, texts)]
-    gap = centroid_gap(*(rows[rows.any(axis=1)] for rows in sides))
-    return Shifted(0.5 * share * gap)
+    sides = [rows[rows.any(axis=1)] for rows in (spaced(pictures), spaced(texts))]
+    for kept, name in zip(sides, ("pictures", "texts"), strict=True):
+        if not len(kept):
+            raise RetrievalError(
+                f"gapshift measures the gap between pictures and texts, and all {name} that it looked at have the zero "
+                "vector, which has no direction: search with a recipe without gapshift, or add others"
+            )
+    return Shifted(0.5 * share * centroid_gap(*sides))
 
 
 def shifted(rows: Array, step: Numbers) -> Array:

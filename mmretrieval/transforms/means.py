@@ -52,13 +52,23 @@ def means(reference: Reference) -> Means:
 
     Texts lose the mean of the bank's texts, which are written as queries are; the items' captions may not be.
     Pictures and frames lose the mean of the items' visual view (the bank's, where no item has one). A mean of no rows
-    is left out.
+    is left out; `mean` says what zero rows count for.
     """
-    views = {view: _mean(matrix.rows) for view, matrix in reference.items.items() if len(matrix.rows)}
-    modalities = {modality: _mean(rows) for modality, rows in reference.parts.items() if len(rows)}
+    views = {view: mean(matrix.rows) for view, matrix in reference.items.items() if len(matrix.rows)}
+    modalities = {modality: mean(rows) for modality, rows in reference.parts.items() if len(rows)}
     if "visual" in views:
         modalities |= {"image": views["visual"], "frames": views["visual"]}
     return Means(views, modalities)
+
+
+def mean(rows: Array) -> Numbers:
+    """The mean (d,) of the rows (n, d) that have a direction; zero where none has one.
+
+    Zero rows stand for what could not be embedded, and stages leave them as they are: counted in, they would pull the
+    mean towards zero, and the other rows would keep part of what they are to lose.
+    """
+    total: Numbers = rows.sum(axis=0, dtype=np.float64)
+    return total / max(int(np.count_nonzero(rows.any(axis=1))), 1)
 
 
 def spectrum(reference: Reference, centres: Means, stage: str) -> Spectrum:
@@ -97,8 +107,3 @@ def kept_width(reference: Reference, d: float, stage: str) -> int:
             f"{stage}:{d:g} keeps {d:g} coordinates, and the vectors have {there}: write {stage}:{there} or less"
         )
     return int(d) or -(-there // 2)
-
-
-def _mean(rows: Array) -> Numbers:
-    mean: Numbers = rows.mean(axis=0, dtype=np.float64)
-    return mean

@@ -7,7 +7,7 @@ import pytest
 
 from mmretrieval.diagnostics.hubness import CHANCE, PLAIN, hubness, written
 from mmretrieval.diagnostics.hubness_words import percent, sentence
-from mmretrieval.diagnostics.occurrence import occurrences, robin_hood, skewness
+from mmretrieval.diagnostics.occurrence import alike, occurrences, robin_hood, shared, skewness
 from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.errors import RetrievalError
 from mmretrieval.geometry import unit
@@ -85,6 +85,39 @@ def test_a_bank_of_the_middle_takes_the_hub_away():
     assert found.numbers["first_largest_share"] == 1.0
     for name in ("nnn", "csls", "qbnorm"):
         assert found.numbers[f"{name}.first_largest_share"] == 1 / 8
+
+
+def test_the_order_of_equal_items_is_no_hub():
+    found = hubness(subject(np.repeat(circle(1), 40, axis=0), cloud(3, 60, d=2)))
+    assert found.numbers["largest_share"] == 1.0
+    assert found.numbers["skewness"] > found.numbers["chance.skewness"]
+    assert (found.numbers["copies"], found.numbers["skewness_shared"]) == (40.0, 0.0)
+    assert "hubs that the order of equal items makes" in found.sentence
+    assert "40 of the 40 items have the same vector as another" in found.sentence
+    assert "are hubs" not in found.sentence
+    assert (found.advice, found.stages) == ("", ())
+    # Two kinds of items, each questioned as often: the same.
+    two = hubness(subject(np.repeat(circle(2), 30, axis=0), np.tile(circle(2), (20, 1))))
+    assert two.numbers["copies"] == 60.0
+    assert "hubs that the order of equal items makes" in two.sentence
+
+
+def test_copies_are_counted_and_a_hub_beside_them_stays_one(hubs):
+    assert hubs.numbers["copies"] == 0
+    assert hubs.numbers["skewness_shared"] == pytest.approx(hubs.numbers["skewness"])
+    assert "same vector" not in hubs.sentence
+    items = np.concatenate([cloud(1, 300), cloud(1, 300)[:40] * np.float32(2)])
+    found = hubness(subject(items, cloud(2, 200)))
+    assert found.numbers["copies"] == 80.0
+    assert "some items are hubs" in found.sentence
+    assert found.stages or found.advice
+
+
+def test_equal_items_share_their_counts():
+    rows = np.array([[1, 0], [0, 3], [2, 0], [0, 0], [-0.0, 1], [0, 0]], dtype=np.float32)
+    groups = alike(rows)
+    assert groups.tolist() == [0, 1, 0, 2, 1, 2]
+    assert shared(np.array([4, 1, 0, 6, 3, 0]), groups).tolist() == [2, 2, 2, 3, 2, 3]
 
 
 # --- against a slow formula ----------------------------------------------------------------------------------------
@@ -222,7 +255,8 @@ def test_numbers_are_finite_and_within_their_intervals_and_the_same_again(hubs):
     assert all(np.isfinite(value) for value in hubs.numbers.values())
     for key, (low, high) in hubs.intervals.items():
         assert low <= hubs.numbers[key] <= high
-    assert set(hubs.numbers) - set(hubs.intervals) == {key for key in hubs.numbers if key.startswith("chance.")}
+    bare = {key for key in hubs.numbers if key.startswith("chance.")} | {"copies", "skewness_shared"}
+    assert set(hubs.numbers) - set(hubs.intervals) == bare
     assert (hubs.basis["n"], hubs.basis["items"], hubs.basis["bank"], hubs.basis["k"]) == (200, 300, 150, 10)
 
 
@@ -288,7 +322,7 @@ def test_a_percentage_never_rounds_to_none_or_all(share, text):
 
 def test_a_correction_that_makes_it_worse_is_named():
     numbers = {"skewness": 1.0, "never_retrieved": 0.1, "largest_share": 0.1}
-    numbers |= {f"chance.{name}": 0.1 for name in numbers}
+    numbers |= {f"chance.{name}": 0.1 for name in numbers} | {"skewness_shared": 1.0, "copies": 0.0}
     intervals = {"skewness": (0.5, 1.5)}
     for name, change in (("nnn", (-0.1, 0.2)), ("qbnorm", (0.2, 0.9)), ("csls", (0.1, 0.7))):
         numbers[f"{name}.skewness"] = 1.0 + sum(change) / 2

@@ -79,3 +79,25 @@ def test_many_rows_come_out_as_one_by_one():
 def test_it_costs_the_bytes_of_its_rows_and_nothing_in_an_empty_library():
     assert fit(reference({"visual": cone(8, 20)})).item_bytes == 4 * 12
     assert fit(reference({})).item_bytes == 0
+
+
+@pytest.mark.parametrize("stage", ["center", "whiten", "pca", "binary"])
+def test_zero_rows_are_no_part_of_a_mean(stage):
+    visual, text = cone(10, 60, 8), cone(11, 60, 8)
+    void = np.zeros((60, 8), dtype=np.float32)
+    run = TRANSFORMS[stage].run
+    arguments = (0,) if stage in ("whiten", "pca", "binary") else ()
+    alone = run(reference({"visual": visual, "text": text}, {"text": text}), *arguments)
+    among = {"visual": np.concatenate([visual, void]), "text": np.concatenate([void, text])}
+    mixed = run(reference(among, {"text": np.concatenate([text, void])}), *arguments)
+    np.testing.assert_allclose(mixed.items("visual", visual), alone.items("visual", visual), atol=1e-6)
+    np.testing.assert_allclose(mixed.items("text", text), alone.items("text", text), atol=1e-6)
+    np.testing.assert_allclose(mixed.query("text", text), alone.query("text", text), atol=1e-6)
+    assert not mixed.items("visual", void).any()
+
+
+def test_a_view_of_zero_rows_alone_has_nothing_to_lose():
+    void = np.zeros((5, 8), dtype=np.float32)
+    centred = fit(reference({"visual": void, "text": cone(12, 9, 8)}))
+    assert not centred.items("visual", void).any()
+    assert np.isfinite(centred.items("visual", cone(13, 3, 8))).all()

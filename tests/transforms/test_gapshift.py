@@ -86,3 +86,11 @@ def test_a_row_that_lands_on_the_origin_becomes_zero():
     assert not shift.items("visual", pictures).any()
     assert not shift.items("text", -pictures).any()
     np.testing.assert_array_equal(shift.items("visual", -pictures), -pictures)
+
+
+@pytest.mark.parametrize("void", ["visual", "text"])
+def test_a_side_of_zero_rows_alone_is_refused_in_words(void):
+    rows = paired(18).rows()
+    rows = {"visual": rows["visual"], "text": rows["text"], void: np.zeros_like(rows[void])}
+    with pytest.raises(RetrievalError, match="pictures that" if void == "visual" else "texts that"):
+        run(reference(rows), 1.0)
