@@ -159,18 +159,20 @@ def compare_runs(
 ) -> None:
     """Say whether the second run beats the first by more than chance, paired over their common queries."""
     from eval.runs import marked
-    from eval.significance import RESAMPLES, compare, values_of
+    from eval.significance import FEW, RESAMPLES, caution, compare, values_of
 
     people, errors = console(as_json), console(True)
     with told(errors):
         found = compare(values_of(a, metric), values_of(b, metric), metric, seed=seed)
+        by = "permutations and bootstrap samples" if found.queries >= FEW else "permutations at most, interval by t"
         lines = [
             f"a: {a.name}{marked(a)}",
             f"b: {b.name}{marked(b)}",
             f"{metric}: {found.mean_a:.3f} -> {found.mean_b:.3f}, difference {found.difference:+.3f} "
             f"[{found.low:+.3f}, {found.high:+.3f}] (95 %), p = {found.p:.4f}",
             f"{found.queries} queries: b wins {found.wins}, ties {found.ties}, loses {found.losses}; "
-            f"{RESAMPLES} permutations and bootstrap samples, seed {seed}",
+            f"{RESAMPLES} {by}, seed {seed}",
+            *([f"{few[0].upper()}{few[1:]}."] if (few := caution(found.queries)) else []),
         ]
         for line in lines:
             people.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from eval.runs import slug
-from eval.terminal import BAD_USAGE, AsJson, console, fail, last_line, say, told
+from eval.terminal import AsJson, console, last_line, say, told
 
 if TYPE_CHECKING:
     from eval.fixing import Fixed
@@ -86,7 +86,6 @@ def _found(
     from eval.reading import load
     from eval.recipes import encoders_of, in_full_precision
     from ingest.progress import Progress
-    from mmretrieval.errors import BadRecipe
 
     exact = in_full_precision(recipe)
     # A stage that leads to another encoder needs that encoder's vectors too.
@@ -97,12 +96,9 @@ def _found(
         place = judging.library_folder(loaded, out)
         shelf, _ = judging.shelve(loaded, place, encoders, own=True, workers=workers, on_event=progress.event)
     with shelf.library, _steps(errors) as on_step:
-        try:
-            return work(
-                loaded, shelf, exact, tries=tries, metric=metric, seed=seed, report=most, pairs=pairs, on_step=on_step
-            )
-        except BadRecipe as error:
-            raise fail(errors, error, BAD_USAGE) from error
+        return work(
+            loaded, shelf, exact, tries=tries, metric=metric, seed=seed, report=most, pairs=pairs, on_step=on_step
+        )
 
 
 def as_record(found: Fixed) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from eval.dataset import Dataset
 from eval.judging import Shelf
-from eval.significance import Comparison, compare, holm, smallest_effect
+from eval.significance import ALPHA, Comparison, caution, compare, holm, smallest_effect
 from eval.trial import Cost, Geometry, Trial, halves
 from mmretrieval.errors import BadRecipe, RetrievalError
 
@@ -37,7 +37,6 @@ WORDED = frozenset({"asif", "gram", "parallel-anchors", "relative", "span"})
 PAIRED = 4  # of the best stages alone, so many are also tried in pairs
 REPORTED = 5
 ROUNDS = 7
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -290,8 +289,11 @@ def _reported(
 def _costs(trial: Trial, recipes: Sequence[Recipe]) -> list[Cost]:
     """What each recipe takes, the first being the plain one.
 
-    All are timed in turns, so that what else the machine does falls on all alike.
+    All are timed in turns, so that what else the machine does falls on all alike, after one turn that does not count:
+    what is asked first waits for what the others find ready.
     """
+    for recipe in recipes:
+        trial.seconds(recipe)
     rounds = [[1000 * trial.seconds(recipe) for recipe in recipes] for _ in range(ROUNDS)]
     costs = []
     for i, recipe in enumerate(recipes):
@@ -317,6 +319,8 @@ def verdict(row: Row, plain: Cost, shape: Geometry | None) -> str:
         said = f"{name} changes nothing that {found.queries} queries can show: {moved} ({sure}); {_unseen(row)}" + (
             f"; it {cost}" if cost else ""
         )
+    if found.wins or found.losses:
+        said += f"; {few}" if (few := caution(found.queries)) else ""
     if row.without is not None:
         said += f"; with no correction at all {found.metric} is {row.without:.3f}"
     said += "".join(f"; {remark}" for remark in row.remarks)
@@ -330,7 +334,7 @@ def verdict(row: Row, plain: Cost, shape: Geometry | None) -> str:
 def _unseen(row: Row) -> str:
     if row.smallest is None:
         differ = row.comparison.wins + row.comparison.losses
-        return f"only {differ} of them differ, too few to show any effect"
+        return f"only {differ} of them differ, too few to show any effect after Holm"
     return f"an effect of less than {row.smallest:.3f} would have stayed unseen"
 
 

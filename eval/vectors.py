@@ -117,8 +117,10 @@ def _opened(file: Path) -> Rows:
     """The file's array, mapped and not read: a shape that the file cannot hold asks for no memory."""
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise MediaError(f"{file} is no .npy file of numbers ({error}): write it with numpy.save") from error
+    except OSError as error:
+        raise MediaError(f"{file} cannot be read ({error}): write it anew with numpy.save") from error
+    except (ValueError, EOFError) as error:
+        raise MediaError(f"{file} is no .npy file of numbers: write it with numpy.save") from error
     if not isinstance(array, np.ndarray):
         raise MediaError(f"{file} holds several arrays: write each into a .npy file of its own with numpy.save")
     if array.dtype.kind not in "fiu":

@@ -294,7 +294,12 @@ def test_a_verdict_says_what_was_shown_and_what_was_not() -> None:
     assert unseen.startswith("nnn:128:0.75 changes nothing that 200 queries can show: recall@10 from 0.310 to 0.320")
     assert unseen.endswith("less than 0.030 would have stayed unseen; it narrows the gap from 0.82 to 0.03.")
     few = verdict(row(0.01, 0.4, cost=Cost(1.0, 2560), smallest=None), plain, shape)
-    assert few.endswith("only 16 of them differ, too few to show any effect.")
+    assert few.endswith("only 16 of them differ, too few to show any effect after Holm.")
+    small = row(0.01, 0.4, cost=Cost(1.0, 2560))
+    small = replace(small, comparison=replace(small.comparison, queries=12))
+    assert "stayed unseen; with only 12 queries the interval says little" in verdict(small, plain, shape)
+    assert "the interval says little" in verdict(replace(small, p_holm=0.01), plain, shape)
+    assert "says little" not in unseen
     assert "lowers recall@10 from 0.310 to 0.210" in verdict(row(-0.1, 0.001), plain, shape)
     shorter = verdict(row(-0.1, 0.001, cost=Cost(3.0, 32, 2.0)), plain, shape)
     assert "takes 32 bytes for each item's vector instead of 2,560 and 2.0 ms more a query" in shorter
