@@ -23,6 +23,7 @@ from mmretrieval.diagnostics.sampling import RESAMPLES, Sample, draw, interval, 
 from mmretrieval.diagnostics.subject import Subject
 from mmretrieval.diagnostics.tuples import (
     LEAST,
+    QUESTIONS,
     Compared,
     Tuples,
     askers,
@@ -171,7 +172,7 @@ def _asked(subject: Subject, names: tuple[str, ...], seed: int, sample: int | No
     """Tuples of questions; not those of a caption and one view where the item's own two views say the same."""
     limit = len(subject.questions) if sample is None and subject.questions is not None else sample or 0
     tuples = question_tuples(subject, names, seed, limit)
-    if tuples is None or (not alone and len(tuples.names) == 2 and tuples.names[0] == "caption"):
+    if tuples is None or (not alone and len(tuples.names) == 2 and tuples.names[0] != QUESTIONS):
         return None
     return _compared(tuples, seed)
 
@@ -262,7 +263,8 @@ def _prior(
     itself = None
     if subject.questions is not None and len(subject.questions):
         places, captions = askers(subject.questions)
-        rows, views, who = subject.questions.rows, names, "captions" if captions else "questions"
+        rows, views = subject.questions.rows, names
+        who = subject.questions.captions if captions else QUESTIONS
         if captions:
             others = tuple(v for v in names if v != "text" and not made_of(subject, v, places))
             if len(others) > 1:
@@ -271,7 +273,7 @@ def _prior(
                 at = {item: place for place, item in enumerate(drawn.ids)}
                 answers = subject.questions.relevant
                 itself = np.array([at.get(min(a), -1) if a else -1 for a in answers], dtype=np.int64)
-                who = "captions, each without its own item"
+                who += ", each without its own item"
     else:
         rows, views, who = drawn.rows[names[0]], names[1:], f"the rows of {subject.label(names[0])}"
         places = np.arange(len(drawn))

@@ -76,7 +76,7 @@ def _apart(numbers: Numbers, intervals: Intervals, prefix: str, names: tuple[str
         f"{_percent(numbers[f'{prefix}auc'])} of comparisons (95 % interval {low:.0%} to {high:.0%}; 50 % is chance)"
     )
     if prefix:
-        said = f"For {n} {first}s, the volume with the {rest} of an item that answers is smaller than with another "
+        said = f"For {n} {first}, the volume with the {rest} of an item that answers is smaller than with another "
     else:
         said = f"Over {n} items, the volume of an item's {first} with its own {rest} is smaller than with another "
     said += f"item's in {share}"

@@ -63,8 +63,7 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
     each question's influence: those of skewness, never_retrieved and robin_hood are too wide rather than too narrow,
     most where nothing is a hub. "copies" is how many items have the vector of another one; a ranking lists such items
     by id, which makes hubs of the first. "skewness_shared" is the skewness where equal items share their counts: what
-    it does not show is no hub of the vectors' making, and is not called one. RetrievalError is raised without
-    questions, or with fewer than 2 of them, or than 2 items.
+    it does not show is no hub of the vectors' making. Raises RetrievalError for less than 2 questions or 2 items.
     """
     asked, matrix = subject.asked()
     questions, zero_rows = _drawn(asked, seed, sample)
@@ -83,9 +82,7 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
     numbers |= {f"chance.{name}": value for name, value in chance.items()}
     titles = {PLAIN: PLAIN, **{name: title(name, fitted) for name, fitted in corrections.items()}}
     counts = {name: occurrences(found, n) for name, found in lists.items()}
-    groups = alike(matrix.rows)
-    numbers["copies"] = float((np.bincount(groups)[groups] > 1).sum())
-    numbers["skewness_shared"] = skewness(shared(counts[PLAIN], groups))
+    numbers |= _of_copies(matrix, counts[PLAIN])
     bank = 0 if subject.reference is None else len(subject.reference.queries)
     missed = any(numbers[f"{'' if name == PLAIN else f'{name}.'}never_retrieved"] for name in counts)
     lasting = {name: text for name, text in titles.items() if name != PLAIN and not corrections[name].transductive}
@@ -102,9 +99,7 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
             _bars("skewness", titles, numbers, intervals, k),
         ),
         exhibits=_exhibits(counts, titles, matrix, q, k),
-        absent=()
-        if missed
-        else (f"Every item is among the first {k} of some question, before and after corrections.",),
+        absent=() if missed else (f"Every item is among the first {k} of some question, corrected or not.",),
         advice=advice(lasting, numbers, intervals),
         stages=stages(lasting, numbers, intervals),
         basis={
@@ -126,6 +121,15 @@ def hubness(subject: Subject, *, seed: int = 0, sample: int | None = 10_000) -> 
             "versions": {"numpy": np.__version__},
         },
     )
+
+
+def _of_copies(matrix: Matrix, counts: Places) -> dict[str, float]:
+    """How many items have the vector of another, and how uneven counts (n,) are where such items share theirs."""
+    groups = alike(matrix.rows)
+    return {
+        "copies": float((np.bincount(groups)[groups] > 1).sum()),
+        "skewness_shared": skewness(shared(counts, groups)),
+    }
 
 
 def _asked(subject: Subject, questions: Questions) -> str:

@@ -13,6 +13,8 @@ from mmretrieval.geometry import Numbers, blocks, directions, gram_factors
 from mmretrieval.types import Array
 
 # Fewer items, or questions, than this are no sample at all.
+# What tuples of questions are called first, unless items' own words stand for them.
+QUESTIONS = "questions"
 LEAST = 4
 # A question whose vector is that of an item's own view, but for rounding, was made of it.
 COPY = 1e-5
@@ -173,7 +175,7 @@ def question_tuples(subject: Subject, names: Sequence[str], seed: int, sample: i
     if len(chosen) < LEAST:
         return None
     matched, shuffled = (_stacked(subject, names, some) for some in (ids, others))
-    labels = ("caption" if captions else "question", *(subject.label(v) for v in names))
+    labels = (questions.captions if captions else "questions", *(subject.label(v) for v in names))
     return Tuples(labels, questions.rows[chosen], matched, shuffled, tuple(ids), tuple(others))
 
 

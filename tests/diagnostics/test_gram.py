@@ -242,18 +242,18 @@ def test_questions_make_tuples_with_items_that_answer_and_items_that_do_not():
     measured = measure(tuples.queries, tuples.matched)
     assert found.numbers["questions.volume_matched_mean"] == pytest.approx(measured.volume.mean())
     assert found.numbers["questions.own_volume_mean"] == pytest.approx(gram_volume(tuples.matched).mean())
-    assert (found.basis["questions"], found.basis["questions_tuple"]) == (50, ["question", "a", "b", "c"])
+    assert (found.basis["questions"], found.basis["questions_tuple"]) == (50, ["questions", "a", "b", "c"])
     assert "For 50 questions" in found.sentence
 
 
 def test_captions_are_not_compared_with_the_words_that_they_are():
     a, b, c = some_rows(8, 60, 3)
     found = gram(subject([a, b, c], asking(a, "caption")))
-    assert found.basis["questions_tuple"] == ["caption", "b", "c"]
+    assert found.basis["questions_tuple"] == ["captions", "b", "c"]
     assert found.basis["prior_views"] == ["b", "c"]
     assert gram(subject([a, b], asking(a, "caption"))).basis["questions"] == 0
     in_words = gram(subject([a, b, c], asking(unit(b + 0.1 * a), "caption"), labels=["visual", "text", "sound"]))
-    assert in_words.basis["questions_tuple"] == ["caption", "visual", "sound"]
+    assert in_words.basis["questions_tuple"] == ["captions", "visual", "sound"]
 
 
 def test_a_caption_does_not_count_for_its_own_item():
