@@ -101,12 +101,12 @@ def caution(queries: int) -> str:
 def smallest_effect(differences: npt.NDArray[np.float64], tests: int = 1) -> float | None:
     """The smallest mean difference that so many queries would have shown: 80 % power, two-sided 5 % over all tests.
 
-    (t_(1 - a / 2) + t_0.8) times the standard error of the paired differences (n), quantiles of Student's t with n - 1
-    degrees of freedom, and a = 0.05 / tests: the share of the strictest step of Holm's correction, less what p, a
-    multiple of 2 / 2^m where m queries differ, steps over. Where all m must go one way to be significant, it is at
-    least the mean at which they do in 80 % of cases. Power measured on normal differences: 76 to 80 % from 12 queries
-    and up to 5 tests on, at least 67 % below. None where not even all of them in one direction would be significant by
-    permutation.
+    Of n paired differences the m that are not 0 tell something. With their standard deviation s it is (t_(1 - a / 2) +
+    t_0.8) s sqrt(m) / n, quantiles of Student's t with m - 1 degrees of freedom, and a = 0.05 / tests: the share of the
+    strictest step of Holm's correction, less what p, a multiple of 2 / 2^m, steps over. Where all m must go one way to
+    be significant, it is at least the mean at which they do in 80 % of cases. Power measured on normal differences: 71
+    to 80 % from m of 12 and up to 5 tests on, at least 63 % below. None where not even all of them in one direction
+    would be significant by permutation.
     """
     from scipy import stats
 
@@ -114,13 +114,12 @@ def smallest_effect(differences: npt.NDArray[np.float64], tests: int = 1) -> flo
     # So many ways of swapping, taken from the outermost inwards, have a p that stays below 5 % after Holm.
     half = 2.0 ** (min(m, 50) - 1)
     ways = math.ceil(ALPHA / tests * half) - 1
-    if n < 2 or ways < 1 or 2 / (RESAMPLES + 1) * tests >= ALPHA:
+    if m < 2 or ways < 1 or 2 / (RESAMPLES + 1) * tests >= ALPHA:
         return None
-    spread = float(np.std(differences, ddof=1))
-    quantiles = stats.t.ppf([1 - ways / half / 2, POWER], n - 1)
-    effect = float(quantiles.sum()) * spread / math.sqrt(n)
+    own = float(np.std(differences[differences != 0], ddof=1))
+    quantiles = stats.t.ppf([1 - ways / half / 2, POWER], m - 1)
+    effect = float(quantiles.sum()) * own * math.sqrt(m) / n
     if ways == 1:
-        own = float(np.std(differences[differences != 0], ddof=1))
         effect = max(effect, float(stats.norm.ppf(POWER ** (1 / m))) * own * m / n)
     return effect
 

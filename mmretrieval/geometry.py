@@ -37,7 +37,10 @@ SQUARES = (1e-200, 1e200)
 
 
 def directions(rows: AnyRows) -> Numbers:
-    """Each row divided by its length, in float64: shape (..., d) to (..., d). A zero row stays zero, never NaN."""
+    """Each row divided by its length, in float64: shape (..., d) to (..., d). A zero row stays zero, never NaN.
+
+    The last bit may depend on whether rows beside it are zero or very large or small.
+    """
     wide = np.asarray(rows, dtype=np.float64)
     squared = np.einsum("...d,...d->...", wide, wide)[..., None]
     divided: Numbers
@@ -315,7 +318,7 @@ def w2_uniformity(mean: Numbers, variances: Numbers) -> float:
     `mean` (d,) and `variances` (at most d, the others are 0) are those of both modalities' rows together, the variance
     over n. From "Closing the Modality Gap Aligns Group-Wise Semantics" (ICLR 2026, arXiv 2601.18525): -sqrt(|mean|^2 +
     1 + tr(S - 2/sqrt(d) S^(1/2))). The authors' code adds 1e-8 to every eigenvalue of S under the root, which brings
-    its value nearer to 0, by up to 3e-4 where most eigenvalues are 0.
+    its value nearer to 0, by about sqrt(d) 1e-4 where most eigenvalues are 0.
     """
     d = len(mean)
     roots = np.sqrt(np.maximum(variances, 0.0)).sum()

@@ -29,6 +29,7 @@ from mmretrieval.store.corrected import CorrectedStore
 from mmretrieval.store.exact import ExactStore, Matrix
 from mmretrieval.store.materialised import MaterialisedStore
 from mmretrieval.transforms import TRANSFORMS
+from mmretrieval.transforms.means import mean
 from mmretrieval.types import VIEWS, Array, Encoder, Modality, Query, Transform, VectorStore, View
 
 # The null bank's scores are taken against at most this many items of a view, evenly spaced by id.
@@ -405,7 +406,7 @@ def _targets(recipe: Recipe) -> list[str]:
 
 
 def _mean_rows(rows: Mapping[Modality, Array]) -> dict[Modality, Array]:
-    return {m: some.astype(np.float64).mean(axis=0).astype(np.float32) for m, some in rows.items()}
+    return {m: mean(some).astype(np.float32) for m, some in rows.items()}
 
 
 def banked(composer: Stage) -> Stage:

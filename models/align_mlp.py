@@ -9,6 +9,7 @@ asked is mapped.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ BEGUN_AT = 0.1
 HELD_OUT, LOOK_EVERY, PATIENCE = 10, 20, 300
 MOST_STEPS, MOST_SECONDS = 2000, 60.0
 SEED = 0
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +62,15 @@ def fit(
     when 300 steps made the pairs held out no better than they were since it began, or after `steps` or `seconds`. The
     same rows give the same arrays on one machine, unless the seconds ended it.
     """
-    threads = torch.get_num_threads()
     # Sums in one order, however many cores there are; and threads that wait for busy cores take ten times as long.
-    torch.set_num_threads(1)
-    try:
-        return _trained(source, target, start, steps, seconds)
-    finally:
-        torch.set_num_threads(threads)
+    # How many there are is the process's setting: of two trainings at once, one would put back what the other has set.
+    with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return _trained(source, target, start, steps, seconds)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _trained(source: Numbers, target: Numbers, start: Numbers, steps: int, seconds: float) -> Trained:

@@ -53,9 +53,10 @@ def sentence(
 def hubby(numbers: Numbers, intervals: Intervals) -> bool:
     """Whether the counts are more skewed than chance would make them, beyond the noise of the questions.
 
-    And not by the order of equal items alone: they are so as well where those share their counts.
+    And not by the order of equal items alone: they are so as well where those share their counts, by as much noise.
     """
-    return min(intervals["skewness"][0], _of(numbers, "skewness_shared")) > _of(numbers, "chance.skewness")
+    low, shared = intervals["skewness"][0], _of(numbers, "skewness_shared")
+    return min(low, shared - (_of(numbers, "skewness") - low)) > _of(numbers, "chance.skewness")
 
 
 def stages(lasting: Mapping[str, str], numbers: Numbers, intervals: Intervals) -> tuple[str, ...]:

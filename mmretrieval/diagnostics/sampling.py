@@ -120,7 +120,7 @@ def unseen(values: Numbers, least: float = 0.0, most: float = 1.0) -> tuple[floa
     seen differ, with 95 % confidence (Clopper and Pearson 1934, for 0 of n), and none by more than the bounds allow, so
     that the mean lies between (1 - q) v + q least and (1 - q) v + q most.
     """
-    if np.ptp(values) > 0:
+    if not len(values) or np.ptp(values) > 0:
         return None
     same, differ = float(values[0]), 1.0 - 0.025 ** (1.0 / len(values))
     return same + differ * (least - same), same + differ * (most - same)

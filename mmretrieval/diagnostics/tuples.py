@@ -12,9 +12,9 @@ from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.geometry import Numbers, blocks, directions, gram_factors
 from mmretrieval.types import Array
 
-# Fewer items, or questions, than this are no sample at all.
 # What tuples of questions are called first, unless items' own words stand for them.
 QUESTIONS = "questions"
+# Fewer items, or questions, than this are no sample at all.
 LEAST = 4
 # A question whose vector is that of an item's own view, but for rounding, was made of it.
 COPY = 1e-5

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "Library", "Status"]
 
-# What a `create` that was killed leaves behind: the next one goes on from there.
-BEGUN = frozenset({"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "writer.lock", ".library.toml.tmp"})
+# What a `create` that was killed leaves behind: the next one goes on from there. SQLite has a -journal while it turns a
+# new file to write-ahead logging.
+_LEDGER = ("ledger.sqlite", "ledger.sqlite-journal", "ledger.sqlite-wal", "ledger.sqlite-shm")
+BEGUN = frozenset({*_LEDGER, "writer.lock", ".library.toml.tmp"})
 
 
 class Library:

@@ -91,7 +91,8 @@ def run(reference: Reference, m: float = 0) -> Opq:
     if parts > dim:
         raise BadRecipe(f"opq:{parts} cuts rows of {dim} numbers into {parts} parts: use opq:{dim} at most")
     chance = np.random.default_rng(SEED)
-    views = {v: quantiser(spaced(rows, MOST_ROWS), parts, chance) for v, rows in reference.rows().items() if len(rows)}
+    held = {v: rows[rows.any(axis=1)] for v, rows in reference.rows().items()}
+    views = {v: quantiser(spaced(rows, MOST_ROWS), parts, chance) for v, rows in held.items() if len(rows)}
     most = max((v.centroids.shape[1] for v in views.values()), default=1)
     return Opq(views, dim, parts * max(1, math.ceil(math.log2(most))) / 8)
 

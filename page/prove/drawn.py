@@ -18,7 +18,7 @@ from eval.tables import Cell, Table, file_name
 from mmretrieval.findings import Exhibit, Finding, Plot
 from mmretrieval.recipe import joins
 from page.notices import counted, escape, notice, table
-from page.prove.figures import PLOTLY_JS, about, offer
+from page.prove.figures import PLOTLY_JS, about, offer, shared
 from page.prove.findings import Found, Task
 
 FIGURES_JS = PLOTLY_JS + Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
@@ -132,19 +132,18 @@ def plot_cell(found: Found, number: int, key: str, where: str = "", beside: str 
     plot = found.finding.plots[number]
     note = " ".join(filter(None, (plot.note, plots.unseen(plot))))
     height = plots.SQUARE if plot.square else plots.HEIGHT
-    shared = f"?beside={quote(beside)}" if beside else ""
     return (
         f'<section class="mm-cell mm-boxed"><h3>{escape(plot.title)}<span>{escape(where)}</span></h3>'
         f'<p class="mm-hint">{escape(note)}</p>'
         f'<div class="mm-plot" role="img" aria-label="{escape(plot.title)}" style="min-height:{height}px" '
-        f'data-figure="finding/{quote(key)}/figure/{number}{shared}"></div>'
-        f"{saved(found, number, key)}</section>"
+        f'data-figure="finding/{quote(key)}/figure/{number}{shared(beside)}"></div>'
+        f"{saved(found, number, key, beside)}</section>"
     )
 
 
-def saved(found: Found, number: int, key: str) -> str:
+def saved(found: Found, number: int, key: str, beside: str = "") -> str:
     """A plot's numbers, folded away, and its files."""
-    return toolbar(offer(found, number, key), _table_of(found.finding.plots[number], found.captions))
+    return toolbar(offer(found, number, key, beside), _table_of(found.finding.plots[number], found.captions))
 
 
 def _table_of(plot: Plot, captions: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ script/plotly.js        what draws them, fetched once and only where something i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -55,12 +56,18 @@ def about(found: Found) -> dict[str, object]:
     return provenance(found.finding.basis, **what)
 
 
-def offer(found: Found, number: int, key: str) -> Offer:
-    """A finding's plot as files; `key` is how the browser asks for it."""
+def offer(found: Found, number: int, key: str, beside: str = "") -> Offer:
+    """A finding's plot as files; `key` is how the browser asks for it, `beside` the one whose axes it shares."""
     plot = plot_of(found, number)
     name = file_name(found.wanted.diagnostic, found.recipe, plot.name)
     held = f"finding/{quote(key)}"
-    return Offer(name, plot.title, about(found), f"figure:{held}/figure/{number}", f"{held}/table/{number}")
+    drawn = f"{held}/figure/{number}{shared(beside)}"
+    return Offer(name, plot.title, about(found), f"figure:{drawn}", f"{held}/table/{number}")
+
+
+def shared(beside: str) -> str:
+    """What the address of a plot ends with that shares the axes of another, by its key and number."""
+    return f"?beside={quote(beside)}" if beside else ""
 
 
 def routes(page: Page) -> list[BaseRoute]:
@@ -79,7 +86,12 @@ def routes(page: Page) -> list[BaseRoute]:
 
     def beside(request: Request) -> Plot | None:
         key, _, number = request.query_params.get("beside", "").rpartition("/")
-        return plot_of(page.findings.by_key(key), int(number)) if key and number.isdecimal() else None
+        if not re.fullmatch("[0-9]{1,3}", number):
+            return None
+        try:
+            return plot_of(page.findings.by_key(key), int(number))
+        except RetrievalError:  # the other finding has had its time, and this one is still here
+            return None
 
     def table(request: Request) -> Response:
         found, plot = asked(request)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmretrieval.diagnostics.hubness import CHANCE, PLAIN, hubness, written
-from mmretrieval.diagnostics.hubness_words import percent, sentence
+from mmretrieval.diagnostics.hubness_words import hubby, percent, sentence
 from mmretrieval.diagnostics.occurrence import alike, occurrences, robin_hood, shared, skewness
 from mmretrieval.diagnostics.subject import Questions, Subject
 from mmretrieval.errors import RetrievalError
@@ -330,3 +330,12 @@ def test_a_correction_that_makes_it_worse_is_named():
     titles = {"nnn": "nnn:128:0.75", "qbnorm": "qbnorm:20:1", "csls": "csls:10"}
     said = sentence("60 questions in words", "the 60 items", 60, 60, 10, titles, numbers, intervals, {})
     assert said.endswith("lowers the skewness beyond noise. qbnorm:20:1 and csls:10 raise it.")
+
+
+def test_what_equal_items_leave_of_skewness_must_exceed_chance_by_more_than_noise() -> None:
+    def told(shared: float) -> bool:
+        numbers = {"skewness": 1.15, "skewness_shared": shared, "chance.skewness": 0.3}
+        return hubby(numbers, {"skewness": (1.0, 1.3)})
+
+    assert told(1.15) and told(0.5)
+    assert not told(0.4) and not told(0.0)

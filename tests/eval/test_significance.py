@@ -97,6 +97,14 @@ def test_the_smallest_effect_is_found_about_four_times_in_five(n: int, tests: in
     assert least < power < 0.84
 
 
+def test_queries_that_do_not_differ_make_no_effect_easier_to_show() -> None:
+    rows = np.random.default_rng(60).standard_normal((2000, 12))
+    told = [smallest_effect(np.r_[3 + row / row.std(ddof=1), np.zeros(48)], 5) for row in rows[:50]]
+    assert None not in told
+    power = (flipped(rows + np.mean(np.array(told, dtype=float)) * 60 / 12) < 0.05 / 5 - 1e-12).mean()
+    assert 0.7 < power < 0.84
+
+
 def test_more_tests_need_a_larger_effect_and_thousands_of_queries_are_counted_too() -> None:
     values = np.random.default_rng(5).standard_normal(5000)
     one, ten = smallest_effect(values), smallest_effect(values, tests=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -70,6 +71,15 @@ def test_a_create_that_was_killed_is_taken_up(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
     sqlite3.connect(folder / "ledger.sqlite").close()  # killed before its tables were made
+    Library.create(folder, ["hashing"])
+    assert list(Library.open(folder).items()) == []
+    shutil.rmtree(folder)
+    folder.mkdir()
+    # Killed within the first write, before there is a write-ahead log.
+    begun = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN'); c.execute('CREATE TABLE a(x)')"
+    ended = f"import os, sqlite3, sys; {begun}; os._exit(0)"
+    subprocess.run([sys.executable, "-c", ended, str(folder / "ledger.sqlite")], check=True)
+    assert (folder / "ledger.sqlite-journal").exists()
     Library.create(folder, ["hashing"])
     assert list(Library.open(folder).items()) == []
 

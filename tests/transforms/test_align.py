@@ -1,9 +1,11 @@
 """The transforms `align`, `align-ridge` and `align-mlp`: known maps are found again, and queries find their items."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -201,6 +203,21 @@ def test_a_fit_says_how_its_training_ended(monkeypatch, tmp_path):
     again = saved.restore(tmp_path / "fit")
     assert (again.remark, again.steps) == (fitted.remark, {"text": 820, "visual": 4000})
     assert TRANSFORMS["align-ridge"].run(reference).remark == ""
+
+
+def test_two_trainings_at_once_leave_torch_as_it_was():
+    chance = np.random.default_rng(0)
+    rows, before = unit(chance.normal(size=(60, 8))).astype(np.float64), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        started = [threading.Thread(target=align_mlp.fit, args=(rows, rows, np.eye(8), n)) for n in (60, 200)]
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_side_with_fewer_pairs_than_dimensions_takes_all():

@@ -147,6 +147,10 @@ def test_plots_tables_and_pictures_come_by_key(page: Page) -> None:
         client.app.auth = None  # type: ignore[attr-defined]
         figure = client.get(f"/finding/{task.key}/figure/0").json()
         assert figure["layout"]["xaxis"]["title"]["text"] and figure["data"]
+        for beside in (f"{task.key}/0", f"{task.key}/999", f"{task.key}/{'9' * 5000}", f"{task.key}/x", "gone/0", "/"):
+            answer = client.get(f"/finding/{task.key}/figure/0", params={"beside": beside})
+            assert answer.status_code == 200, beside
+            assert ("range" in answer.json()["layout"]["yaxis"]) == (beside == f"{task.key}/0"), beside
         table = client.get(f"/finding/{task.key}/table/0")
         assert table.headers["content-disposition"].startswith('attachment; filename="concepts-')
         assert table.text.startswith("series,") and len(table.text.splitlines()) > 1
