@@ -55,7 +55,7 @@ def plane(
     joined = np.stack([first, second], axis=1).reshape(-1, 2)
     return Plot(
         name=f"{projection}_centered" if centred else projection,
-        title=f"{_first(labels[0])} and {labels[1]} in one plane, {'after' if centred else 'before'} centring",
+        title=f"{_first(labels[0])} and {labels[1]} in one plane{', after centring' if centred else ''}",
         x=axes[0],
         y=axes[1],
         traces=(
